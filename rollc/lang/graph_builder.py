@@ -66,7 +66,7 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
     initial value of a vector.
     """
     nodes: list[Node] = []
-    made: dict[tuple[Edge, Shape], Edge] = {}
+    made: dict[tuple[Edge, Shape, bool], Edge] = {}
     for draft in drafts.drafts.values():
         line = source.line_in_spec(draft.span)
         edges = tuple(operand.edge for operand in draft.operands)
@@ -141,14 +141,15 @@ def _fitted(
     draft: Draft,
     edges: tuple[Edge, ...],
     inference: Inference,
-    made: dict[tuple[Edge, Shape], Edge],
+    made: dict[tuple[Edge, Shape, bool], Edge],
     make: Make,
 ) -> tuple[Edge, ...]:
     """The operands of a node in the shape that they broadcast to, by nodes that are ``made``."""
     entry = OPERATIONS.get(draft.operation)
     if draft.cut is not None or entry is None:
         return edges
-    if broadcasts(entry):
+    numbers = broadcasts(entry)
+    if numbers:
         shapes = [inference.types[draft.name].shape] * len(edges)
     elif entry.name == PRODUCT:
         types = aligned(entry, [_read(inference, edge) for edge in edges])
@@ -156,9 +157,10 @@ def _fitted(
     else:
         return edges
     for edge, shape in zip(edges, shapes, strict=True):
-        if (edge, shape) not in made:
-            made[edge, shape] = fitted(edge, _read(inference, edge), shape, make)
-    return tuple(made[edge, shape] for edge, shape in zip(edges, shapes, strict=True))
+        if (edge, shape, numbers) not in made:
+            read = _read(inference, edge)
+            made[edge, shape, numbers] = fitted(edge, read, shape, make, numbers)
+    return tuple(made[edge, shape, numbers] for edge, shape in zip(edges, shapes, strict=True))
 
 
 def _row_of(name: str, row: Row, edges: tuple[Edge, ...], start: Type) -> Node:

@@ -101,8 +101,11 @@ def _hint(shapes: Mapping[int, Shape]) -> str:
     return ""
 
 
-def fitted(edge: Edge, type_: Type, shape: Shape, make: Make) -> Edge:
-    """A read in a shape that it broadcasts to, or as a number where it has one element."""
+def fitted(edge: Edge, type_: Type, shape: Shape, make: Make, numbers: bool = True) -> Edge:
+    """A read in a shape that it broadcasts to, or as a number where it has one element.
+
+    Without ``numbers`` it keeps its dimensions, as a factor of a product does.
+    """
     if type_.shape in ((), shape):
         return edge
     condition = type_.kind == "bool"
@@ -110,7 +113,7 @@ def fitted(edge: Edge, type_: Type, shape: Shape, make: Make) -> Edge:
     drops = [
         place
         for place, size in enumerate(type_.shape)
-        if size == 1 and (shape[start + place] != 1 or prod(type_.shape) == 1)
+        if size == 1 and (shape[start + place] != 1 or (numbers and prod(type_.shape) == 1))
     ]
     own = replace(type_, kind="float") if drops and condition else type_
     for place in reversed(drops):

@@ -164,7 +164,8 @@ class Inference:
     def partial(self, draft: Draft, numbers: bool = False) -> Type | None:
         """The type of an elementwise operation as far as its known operands determine it.
 
-        Numbers determine no shape, since they broadcast, and an index could have a larger bound.
+        Numbers determine no shape, since they broadcast.  What follows from the bound of an index
+        that is known is found again where another one has a larger bound.
         """
         draft = without_time(draft) if self.axes is None else draft
         if not RULES[draft.operation].elementwise or not draft.operands:
@@ -175,7 +176,7 @@ class Inference:
             return None
         entry = RULES[draft.operation]
         found = entry.infer(self._aligned(entry, types), dict(draft.attributes))
-        if found is None or (found.kind == "index" and not numbers):
+        if found is None:
             return None
         start = None if numbers else self.start(draft.name)
         if start is not None and self.depth(draft.name) != (start.shape or (0,))[0]:

@@ -15,25 +15,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.expand import (
-    SLOPED,
     Expanded,
-    Kind,
     axes_of,
     delays_of,
     expand,
     expression_axes,
 )
-from tests.commands.random_programs.language import Call, Element, Expression, Name, Number, Slice
+from tests.commands.random_programs.kinds import DTYPES, SLOPED, Kind
+from tests.commands.random_programs.language import Call, Expression, Name, Number, Part, Span
+from tests.commands.random_programs.operations import (
+    COMPARISONS,
+    CONNECTIVES,
+    ELEMENTWISE,
+    OTHERS,
+    QUANTIFIERS,
+    STEEP,
+    einsum,
+)
 
 # A value asks for what it reads: over two axes that is a long way back.
 sys.setrecursionlimit(50_000)
 
 Place = Mapping[str, int]
-Found = Tensor | int  # an index is an integer, a condition a tensor of booleans
+Found = Tensor | int  # an index without a shape is an integer, a condition a tensor of booleans
 
 
 class Outside(Exception):
@@ -164,19 +171,19 @@ class Sequence:
         definition = found.values[name]
         value = self.compute(definition.expression, at, definition.owner)
         if definition.part is not None:
-            place, count = definition.part
+            place, count, axis = definition.part
             assert isinstance(value, Tensor)
-            size = value.shape[0] // count
-            return value[place * size : (place + 1) * size]
+            size = value.shape[axis] // count
+            return value.narrow(axis, place * size, size)
         return self._as(value, definition.kind)
 
     def _as(self, value: Found, kind: Kind | None) -> Found:
         """A number that is defined as a vector is one of equal elements."""
-        if kind is None or kind.name == "index":
+        if kind is None or (kind.name == "index" and not isinstance(value, Tensor)):
             return value
         assert isinstance(value, Tensor)
-        if kind.name == "float" and value.dtype == torch.bool:
-            value = self.real(value)
+        if kind.name in ("float", "complex") and value.dtype != DTYPES[kind.name]:
+            value = value.to(DTYPES[kind.name])
         assert tuple(value.shape) == kind.shape, (value.shape, kind)
         return value
 
@@ -234,13 +241,10 @@ class Sequence:
         said = self.found.borders.get(name, {}).get(frozenset(outside))
         init = said or self.found.inits.get(name)
         if init is None:
-            if kind.name == "index":
-                return 0
-            zeros = torch.zeros(kind.shape, dtype=self.dtype)
-            return zeros.bool() if kind.name == "bool" else zeros
+            return kind.zeros() if kind.name != "index" or kind.shape else 0
         value = self.compute(init.expression, at, init.owner)
         if not isinstance(value, Tensor):
-            return value
+            return torch.full(kind.shape, value) if kind.shape else value
         if value.dim() == len(kind.shape) + 1:
             (count,) = outside.values()
             return value[value.shape[0] - count if count > 0 else -count - 1]
@@ -252,6 +256,7 @@ class Sequence:
         """A condition is 1 or 0 in arithmetic."""
         if not isinstance(value, Tensor):
             raise Outside("an index in arithmetic")
+        assert value.dtype != torch.int64
         return value.to(self.dtype) if value.dtype == torch.bool else value
 
     def constant(self, value: float) -> Tensor:
@@ -268,13 +273,22 @@ class Sequence:
                 return self.value(name, at)
             case Name(name):
                 return self.read(name, self._delays(expression), at, None)
-            case Slice(operand, start, stop):
-                return self.real(self.compute(operand, at, owner))[start:stop]
-            case Element(operand, index):
-                return self.real(self.compute(operand, at, owner))[index]
+            case Part(operand, places):
+                whole = self.real(self._operand(operand, expression, at, owner))
+                return whole[tuple(self._place(place, at, owner) for place in places)]
             case Call():
                 return self.call(expression, at, owner)
         raise AssertionError(expression)
+
+    def _place(self, place: Expression | Span | None, at: Place, owner: str) -> Any:
+        match place:
+            case None:
+                return ...
+            case Span(start, stop):
+                return slice(*(end and int(end.value) for end in (start, stop)))
+            case Number(value):
+                return int(value)
+        return self.compute(place, at, owner)
 
     def _delays(self, read: Name) -> dict[str, int]:
         return {self._settled(axis): delay for axis, delay in read.delays.items()}
@@ -303,11 +317,9 @@ class Sequence:
             axis = options.get("axis")
             held = operands[0].reshape(-1) if axis is None else operands[0].movedim(int(axis), 0)
             return QUANTIFIERS[function](held)
-        if function == "identity" and not isinstance(operands[0], Tensor):
+        if function == "identity" and _is_index(operands[0]):
             return operands[0]
         if function == "embed":
-            return self.real(operands[0])[operands[1]]
-        if function == "at":
             return self.real(operands[0])[operands[1]]
         if function == "one_hot":
             size = int(options.get("size", 0)) or self._bound(call.operands[0])
@@ -319,7 +331,7 @@ class Sequence:
             return torch.logsumexp(scores, 0) - scores[operands[1]]
         numbers = [self.real(operand) for operand in operands]
         if function == "argmax":
-            return self._argmax(*numbers)
+            return self._argmax(numbers[0], options.get("axis"))
         if function == "sample":
             return self._sample(numbers[0], at, owner)
         if function == "dropout":
@@ -332,11 +344,11 @@ class Sequence:
             return _guarded(ELEMENTWISE[function], torch.broadcast_tensors(*numbers), True)
         if function.startswith("einsum "):
             subscripts = function.removeprefix("einsum ")
-            return _guarded(lambda *given: torch.einsum(subscripts, *given), numbers, False)
+            return _guarded(lambda *given: einsum(subscripts, *given), numbers, False)
         operation = OTHERS[function]
         return _guarded(lambda *given: operation(options, *given), numbers, False)
 
-    def _operand(self, operand: Expression, call: Call, at: Place, owner: str) -> Found:
+    def _operand(self, operand: Expression, call: Call | Part, at: Place, owner: str) -> Found:
         value = self.compute(operand, at, owner)
         if self.meaning.averaged and self.meaning.weight(operand):
             return self._mean(value, self.meaning.axes_of(call))
@@ -451,25 +463,35 @@ class Sequence:
 
     def _where(self, condition: Found, then: Found, otherwise: Found) -> Found:
         assert isinstance(condition, Tensor)
-        if not isinstance(then, Tensor):
+        if (
+            not isinstance(then, Tensor)
+            and not isinstance(otherwise, Tensor)
+            and condition.dim() == 0
+        ):
             return then if bool(condition) else otherwise
-        a, b = self.real(then), self.real(otherwise)
+        if _is_index(then) and _is_index(otherwise):
+            a, b = torch.as_tensor(then), torch.as_tensor(otherwise)
+        else:
+            a, b = self.real(then), self.real(otherwise)
         return torch.where(*torch.broadcast_tensors(condition, a, b))
 
     def _compare(self, symbol: str, a: Found, b: Found) -> Tensor:
-        indices = not (isinstance(a, Tensor) and isinstance(b, Tensor))
-        a = self.constant(a) if isinstance(a, int) else self.real(a)
-        b = self.constant(b) if isinstance(b, int) else self.real(b)
+        indices = _is_index(a) or _is_index(b)
+        a = torch.as_tensor(a, dtype=self.dtype) if _is_index(a) else self.real(a)
+        b = torch.as_tensor(b, dtype=self.dtype) if _is_index(b) else self.real(b)
         if not indices:
             self.margin.see(a - b, torch.maximum(a.abs(), b.abs()), symbol)
             self.margin.see_tie(a, b, symbol)
         return COMPARISONS[symbol](a, b)
 
-    def _argmax(self, x: Tensor) -> int:
-        ordered = torch.sort(x.detach(), descending=True).values
+    def _argmax(self, x: Tensor, axis: float | None) -> Found:
+        lines = x.detach().movedim(-1 if axis is None else int(axis), 0)
+        ordered = torch.sort(lines, dim=0, descending=True).values
         if len(ordered) > 1:
             self.margin.see(ordered[0] - ordered[1], ordered[0], "argmax")
-        return next(i for i, each in enumerate(x.tolist()) if each == float(ordered[0]))
+        # The first of equal ones.
+        first = (lines == ordered[0]).to(torch.int64).argmax(0)
+        return first if first.dim() else int(first)
 
     def _sample(self, p: Tensor, at: Place, owner: str) -> int:
         """The index whose share of the sum holds the number that was drawn."""
@@ -529,6 +551,10 @@ class Sequence:
                 lines = x.reshape(-1) if axis is None else x.movedim(axis, 0)
                 top = lines.amax(0) if function == "max" else lines.amin(0)
                 self.margin.see(top - lines, top, function)
+
+
+def _is_index(value: Found) -> bool:
+    return not isinstance(value, Tensor) or value.dtype == torch.int64
 
 
 class Batch:
@@ -605,16 +631,15 @@ class Batch:
             if not rest:
                 inside = all(place < sequence.steps[axis] for axis, place in at.items())
                 if not inside:
-                    return torch.zeros(kind.shape, dtype=dtypes[kind.name])
+                    return kind.zeros()
                 return torch.as_tensor(sequence.value(name, at))
             axis, *others = rest
             rows = [along(tuple(others), {**at, axis: step}) for step in range(self.steps[axis])]
             if not rows:
                 shape = (0, *(self.steps[other] for other in others), *kind.shape)
-                return torch.zeros(shape, dtype=dtypes[kind.name])
+                return torch.zeros(shape, dtype=DTYPES[kind.name])
             return torch.stack(rows)
 
-        dtypes = {"float": sequence.dtype, "index": torch.int64, "bool": torch.bool}
         return along(axes, {})
 
     def gradients(self, of: Tensor) -> dict[str, Tensor]:
@@ -697,270 +722,3 @@ class _Sloped(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         slopes = ctx.saved_tensors
         return (None, *(None for _ in slopes), *(g * slope for slope in slopes))
-
-
-COMPARISONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "<": torch.lt,
-    "<=": torch.le,
-    ">": torch.gt,
-    ">=": torch.ge,
-    "==": torch.eq,
-    "!=": torch.ne,
-}
-
-
-CONNECTIVES: dict[str, Callable[..., Tensor]] = {
-    "and": torch.logical_and,
-    "or": torch.logical_or,
-    "not": lambda *c: torch.logical_not(c[0]),
-}
-QUANTIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
-    "any": lambda held: held.any(0),
-    "all": lambda held: held.all(0),
-    "count": lambda held: held.to(torch.float64).sum(0),
-}
-
-
-def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """At a bound the gradient is that of x; where the bounds cross, the upper one holds."""
-    raised = torch.where(x < low, low, x)
-    return torch.where(raised > high, high, raised)
-
-
-STEPS = 30
-
-
-def _lgamma(x: Tensor) -> Tensor:
-    """By Stirling's series, after steps by one: PyTorch's second derivative has ten digits."""
-    y = x + STEPS
-    series = 1 / (12 * y) - 1 / (360 * y**3) + 1 / (1260 * y**5) - 1 / (1680 * y**7)
-    steps = sum(torch.log(x + k) for k in range(STEPS))
-    return (y - 0.5) * torch.log(y) - y + 0.5 * math.log(2 * math.pi) + series - steps
-
-
-def _digamma(x: Tensor) -> Tensor:
-    y = x + STEPS
-    series = 1 / (12 * y**2) - 1 / (120 * y**4) + 1 / (252 * y**6) - 1 / (240 * y**8)
-    return torch.log(y) - 1 / (2 * y) - series - sum(1 / (x + k) for k in range(STEPS))
-
-
-def _hard_sigmoid(x: Tensor) -> Tensor:
-    """PyTorch's own has a sixth in single precision."""
-    return torch.where(x <= -3, 0.0, torch.where(x >= 3, 1.0, x / 6 + 0.5))
-
-
-def _imag(z: Tensor) -> Tensor:
-    return z.imag if z.is_complex() else torch.zeros_like(z)
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Of real and complex ones."""
-    common = torch.promote_types(a.dtype, b.dtype)
-    return a.to(common) @ b.to(common)
-
-
-ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
-    "complex": torch.complex,
-    "real": lambda z: z.real if z.is_complex() else z,
-    "imag": _imag,
-    "conj": torch.conj_physical,
-    "angle": torch.angle,
-    "+": torch.add,
-    "-": torch.sub,
-    "*": torch.mul,
-    "/": torch.div,
-    "**": torch.pow,
-    "neg": torch.neg,
-    "identity": lambda x: x,
-    "minimum": torch.minimum,
-    "maximum": torch.maximum,
-    "clip": _clip,
-    "abs": torch.abs,
-    "sign": lambda x: torch.sign(x).detach(),
-    "sqrt": torch.sqrt,
-    "exp": torch.exp,
-    "log": torch.log,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "relu": lambda x: torch.relu(x) + 0.0,  # a zero is a plain one, of a negative zero too
-    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
-    "gelu": lambda x: x * torch.special.ndtr(x),
-    "silu": lambda x: x * torch.sigmoid(x),
-    "normal_cdf": torch.special.ndtr,
-    "log_normal_cdf": torch.special.log_ndtr,
-    "log_sigmoid": torch.nn.functional.logsigmoid,
-    "floor": torch.floor,
-    "ceil": lambda x: torch.ceil(x) + 0.0,  # a zero is a plain one
-    "round": torch.round,
-    "mod": torch.remainder,
-    "atan": torch.atan,
-    "atan2": torch.atan2,
-    "asin": torch.asin,
-    "acos": torch.acos,
-    "sinh": torch.sinh,
-    "cosh": torch.cosh,
-    "expm1": torch.expm1,
-    "log1p": torch.log1p,
-    "cbrt": lambda x: torch.sign(x).detach() * torch.exp(torch.log(torch.abs(x)) / 3),
-    "erf": torch.erf,
-    "erfc": torch.erfc,
-    "lgamma": _lgamma,
-    "digamma": _digamma,
-    "tan": torch.tan,
-    "rsqrt": torch.rsqrt,
-    "elu": functional.elu,
-    "leaky_relu": functional.leaky_relu,
-    "hard_sigmoid": _hard_sigmoid,
-    "hard_tanh": functional.hardtanh,
-    "softsign": functional.softsign,
-}
-
-
-STEEP = (torch.sqrt, torch.log, torch.div, torch.pow)  # infinite slopes at finite arguments
-
-
-def _reduced(
-    whole: Callable[[Tensor], Tensor], along: Callable[[Tensor, int], Tensor]
-) -> Callable[..., Tensor]:
-    def reduce(options: Mapping[str, float], x: Tensor) -> Tensor:
-        return along(x, int(options["axis"])) if "axis" in options else whole(x)
-
-    return reduce
-
-
-def _concat(options: Mapping[str, float], *operands: Tensor) -> Tensor:
-    joined = [each.reshape(1) if each.dim() == 0 else each for each in operands]
-    return torch.cat(joined, int(options.get("axis", 0)))
-
-
-def _layer_norm(options: Mapping[str, float], x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-    centred = x - x.mean()
-    return centred / torch.sqrt((centred**2).mean() + options.get("epsilon", 1e-5)) * gain + bias
-
-
-def _binary_cross_entropy(options: Mapping[str, float], score: Tensor, target: Tensor) -> Tensor:
-    return (torch.logaddexp(score, torch.zeros_like(score)) - score * target).mean()
-
-
-def _full(options: Mapping[str, float], x: Tensor | float, *sizes: Tensor) -> Tensor:
-    return torch.as_tensor(x, dtype=torch.float64).expand(*map(int, sizes))
-
-
-def _poisson_nll(options: Mapping[str, float], score: Tensor, y: Tensor) -> Tensor:
-    return (torch.exp(score) - y * score + _lgamma(y + 1)).mean()
-
-
-def _gaussian_nll(
-    options: Mapping[str, float], mean: Tensor, variance: Tensor, y: Tensor
-) -> Tensor:
-    return -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).mean()
-
-
-def _mixture_nll(
-    options: Mapping[str, float], scores: Tensor, means: Tensor, variances: Tensor, y: Tensor
-) -> Tensor:
-    each = torch.distributions.Normal(means, variances.sqrt()).log_prob(y)
-    return -torch.logsumexp(torch.log_softmax(scores, 0) + each, 0)
-
-
-def _dice(options: Mapping[str, float], p: Tensor, y: Tensor) -> Tensor:
-    smooth = options.get("smooth", 1.0)
-    return 1 - (2 * (p * y).sum() + smooth) / (p.sum() + y.sum() + smooth)
-
-
-def _dimension(options: Mapping[str, float]) -> int | None:
-    """That of a call; None where it goes over the whole value."""
-    return int(options["axis"]) if "axis" in options else None
-
-
-def _axis(options: Mapping[str, float]) -> int:
-    return int(options.get("axis", 0))
-
-
-def _expand(options: Mapping[str, float], x: Tensor) -> Tensor:
-    axis = int(options.get("axis", 0))
-    return x.unsqueeze(axis).repeat_interleave(int(options.get("size", 1)), axis)
-
-
-def _top_k(x: Tensor, k: int, axis: int) -> Tensor:
-    return torch.sort(x, dim=axis, descending=True, stable=True).values.narrow(axis, 0, k)
-
-
-def _convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    padded = functional.pad(x, (len(kernel) - 1, len(kernel) - 1))
-    return padded.unfold(0, len(kernel), 1) @ kernel.flip(0)
-
-
-def _shift(options: Mapping[str, float], x: Tensor, by: Tensor) -> Tensor:
-    axis, count = int(options.get("axis", 0)), int(by)
-    size = x.shape[axis]
-    zeros = torch.zeros_like(x.narrow(axis, 0, abs(count)))
-    if count >= 0:
-        return torch.cat([zeros, x.narrow(axis, 0, size - count)], axis)
-    return torch.cat([x.narrow(axis, -count, size + count), zeros], axis)
-
-
-def _pad(options: Mapping[str, float], x: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    axis = int(options.get("axis", 0))
-    shapes = ((*x.shape[:axis], int(count), *x.shape[axis + 1 :]) for count in (before, after))
-    first, last = (torch.zeros(shape, dtype=x.dtype) for shape in shapes)
-    return torch.cat([first, x, last], axis)
-
-
-OTHERS: dict[str, Callable[..., Tensor]] = {
-    "shift": _shift,
-    "roll": lambda options, x, by: torch.roll(x, int(by), int(options.get("axis", 0))),
-    "pad": _pad,
-    "expand": _expand,
-    "zeros": lambda options, *sizes: _full(options, 0.0, *sizes),
-    "ones": lambda options, *sizes: _full(options, 1.0, *sizes),
-    "full": _full,
-    "eye": lambda options, size: torch.eye(int(size), dtype=torch.float64),
-    "range": lambda options, size: torch.arange(int(size), dtype=torch.float64),
-    "[]": lambda options, *elements: torch.stack(elements),
-    "@": lambda options, a, b: _product(a, b),
-    "dot": lambda options, a, b: (a * b).sum(),
-    "outer": lambda options, a, b: a[:, None] * b[None, :],
-    "transpose": lambda options, a, *order: (
-        a.permute([int(place) for place in order]) if order else a.T
-    ),
-    "inverse": lambda options, a: torch.linalg.inv(a),
-    "cholesky": lambda options, a: torch.linalg.cholesky((a + a.mT) / 2),
-    "log_det": lambda options, a: torch.linalg.slogdet(a)[1],
-    "sum": _reduced(torch.sum, torch.sum),
-    "mean": _reduced(torch.mean, torch.mean),
-    "max": _reduced(torch.amax, torch.amax),
-    "min": _reduced(torch.amin, torch.amin),
-    "softmax": lambda options, x: torch.softmax(x, _axis(options)),
-    "log_softmax": lambda options, x: torch.log_softmax(x, _axis(options)),
-    "logsumexp": lambda options, x: torch.logsumexp(x, _axis(options)),
-    "column": lambda options, x: x[:, int(options["at"])],
-    "stack": lambda options, *elements: torch.stack(elements, _axis(options)),
-    "reshape": lambda options, x, *sizes: x.reshape([int(size) for size in sizes]),
-    "cumsum": lambda options, x: torch.cumsum(x, _axis(options)),
-    "layer_norm": _layer_norm,
-    "concat": _concat,
-    "mse": lambda options, a, b: ((a - b) ** 2).mean(),
-    "binary_cross_entropy": _binary_cross_entropy,
-    "norm": lambda options, x: torch.linalg.vector_norm(x, dim=_dimension(options)),
-    "prod": lambda options, x: torch.prod(x, _axis(options)),
-    "cumprod": lambda options, x: torch.cumprod(x, _axis(options)),
-    "argsort": lambda options, x: torch.sort(x, dim=_axis(options), stable=True).indices.to(
-        x.dtype
-    ),
-    "sort": lambda options, x: torch.sort(x, dim=_axis(options), stable=True).values,
-    "top_k": lambda options, x: _top_k(x, int(options.get("k", 1)), _axis(options)),
-    "convolve": lambda options, x, kernel: _convolve(x, kernel),
-    "huber": lambda options, a, b: functional.huber_loss(a, b, delta=options.get("delta", 1.0)),
-    "hinge": lambda options, score, y: torch.relu(1 - y * score).mean(),
-    # Of equal distributions it is 0 up to rounding: what is decided by that is unsure.
-    "kl_divergence": lambda options, scores, y: (
-        (torch.xlogy(y, y) - y * torch.log_softmax(scores, 0)).sum() + 1e-300
-    ),
-    "poisson_nll": _poisson_nll,
-    "gaussian_nll": _gaussian_nll,
-    "mixture_nll": _mixture_nll,
-    "dice": _dice,
-}

@@ -8,30 +8,20 @@ spec can name, so that each is computed once.  Names of sizes and constants beco
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from tests.commands.random_programs import language as la
+from tests.commands.random_programs.kinds import ENDS, SLOPED, Kind, fill
 from tests.commands.random_programs.language import Call, Expression, Name, Number
+from tests.commands.random_programs.repetition import written_out
 
 SHAPED = ("zeros", "ones", "full", "eye", "range")  # functions of sizes
-ENDS = ("first", "last")
-SLOPED = "sloped"  # a call that no spec can write: a value, then slopes, then their arguments
-
-
-@dataclass(frozen=True)
-class Kind:
-    """``float``, ``index`` or ``bool``; the shape; of an index, the number of its values."""
-
-    name: str
-    shape: tuple[int, ...] = ()
-    bound: int = 0
 
 
 @dataclass(frozen=True)
 class Value:
-    """What an equation defines; ``part`` of so many equal parts where it is split.
+    """What an equation defines; ``part`` of so many equal parts along a dimension if it is split.
 
     ``owner`` is whose equation it is: chance is known by it.
     """
@@ -39,7 +29,7 @@ class Value:
     expression: Expression
     kind: Kind | None
     owner: str
-    part: tuple[int, int] | None = None
+    part: tuple[int, int, int] | None = None
 
 
 @dataclass
@@ -49,6 +39,7 @@ class Expanded:
     inputs: dict[str, la.Input] = field(default_factory=dict)
     params: dict[str, la.Param] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
+    arguments: dict[str, Kind] = field(default_factory=dict)  # the kinds of those of functions
     values: dict[str, Value] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     inits: dict[str, Value] = field(default_factory=dict)
@@ -80,14 +71,7 @@ class Scope:
     turned: bool = False  # whether it is run backwards
 
 
-def passes_of(repeat: la.Repeat) -> list[str]:
-    """What the value is called before the first pass and after each."""
-    name, count, inner = repeat.name, repeat.count, repeat.inner or 1
-    names = [f"{name}.0"]
-    for outer in range(1, count + 1):
-        names += [f"{name}.{outer}.{number}" for number in range(1, inner)]
-        names.append(f"{name}.{outer}" if outer < count else name)
-    return names
+RE, IM = "'re", "'im"  # of a complex value, its parts
 
 
 def expand(program: la.Program, feed: str, sets: Mapping[str, int]) -> Expanded:
@@ -102,6 +86,7 @@ class _Expansion:
         self.paths: set[str] = set()
         self.count = 0
         self.outside = Scope("", {}, None)
+        self.arguments_of_functions: set[str] = set()
         self.pieces: dict[str, list[str]] = {}  # of a use with layers and directions
         self.place(program.statements, self.outside)
         found = self.found
@@ -111,71 +96,127 @@ class _Expansion:
                     said |= dict.fromkeys(states, said.pop(name))
         found.inits = {found.named(name): value for name, value in found.inits.items()}
         found.resets = {found.named(name): value for name, value in found.resets.items()}
+        self.complete()
+
+    def complete(self) -> None:
+        """The kinds that no text says, and the parts of complex outputs."""
+        found = self.found
+        untyped = [name for name in found.values if name not in found.kinds]
+        kinds = self.kinds_of(untyped)
+        for name in untyped:
+            if name in kinds and name in self.arguments_of_functions:
+                found.arguments[name] = kinds[name]
+            elif name in kinds:
+                found.kinds[name] = kinds[name]
+                found.values[name] = replace(found.values[name], kind=kinds[name])
+        outputs: list[str] = []
+        for name in found.outputs:
+            kind = found.kinds.get(found.named(name))
+            if kind is None or kind.name != "complex":
+                outputs.append(name)
+                continue
+            for function, part in (("real", RE), ("imag", IM)):
+                full = name + part
+                found.kinds[full] = real = replace(kind, name="float")
+                found.values[full] = Value(Call(function, (Name(name),)), real, full)
+                outputs.append(full)
+        found.outputs = tuple(outputs)
+
+    def kinds_of(self, names: Iterable[str]) -> dict[str, Kind]:
+        """The kinds of values that are not declared, as far as they can be told."""
+        found = self.found
+        values: dict[str, list[Expression]] = {}
+        waiting = [found.named(name) for name in names]
+        while waiting:
+            name = waiting.pop()
+            if name in found.kinds or name in values or name not in found.values:
+                continue
+            value = found.values[name]
+            own = value.expression
+            if value.part is not None:
+                _, count, axis = value.part
+                own = Call("piece", (own,), (("count", count), ("axis", axis)))
+            values[name] = [own, *(start.expression for start in found.starts(name))]
+            read = (part for each in values[name] for part in la.walk(each))
+            waiting += [found.named(part.name) for part in read if isinstance(part, Name)]
+        return fill(found.kinds.get, found.named, values)
+
+    def kind_by_name(self, name: str) -> Kind:
+        name = self.found.named(name)
+        if name not in self.found.kinds:
+            return self.kinds_of([name])[name]
+        return self.found.kinds[name]
 
     # Statements
 
     def place(self, statements: tuple[la.Statement, ...], scope: Scope) -> None:
+        for part in statements:
+            self.declare(part, scope)
+        statements = written_out(statements, lambda size: self.whole(size, scope))
+        if scope.path:
+            names = (part.names for part in statements if isinstance(part, la.Equation))
+            own = {name: f"{scope.path}.{name}" for each in names for name in each}
+            scope = replace(scope, names={**scope.names, **own})
+        for part in statements:
+            if isinstance(part, la.Equation):
+                for name, type_ in zip(part.names, part.types, strict=True):
+                    if type_ is not None:
+                        self.found.kinds[self.name(name, scope)] = self.kind(type_, scope)
+        for part in statements:
+            self.define(part, scope)
+
+    def declare(self, part: la.Statement, scope: Scope) -> None:
+        """Sizes, inputs and parameters; complex ones are those of their parts."""
         found = self.found
-        for part in statements:
-            match part:
-                case la.Dim(name, value) | la.Const(name, value):
-                    full = self.name(name, scope)
-                    given = self.sets.get(full) if isinstance(part, la.Dim) else None
-                    number = self.number(value, scope)
-                    found.numbers[full] = float(given) if given is not None else number
-                case la.Input(name, type_):
+        match part:
+            case la.Dim(name, value) | la.Const(name, value):
+                full = self.name(name, scope)
+                given = self.sets.get(full) if isinstance(part, la.Dim) else None
+                size = isinstance(part, la.Dim)
+                number = float(self.whole(value, scope)) if size else self.number(value, scope)
+                found.numbers[full] = float(given) if given is not None else number
+            case la.Input(name, type_):
+                kind = found.kinds[name] = self.kind(type_, scope)
+                if kind.name == "complex":
+                    real = la.Float(tuple(map(Number, kind.shape)))
+                    for full in self.parts(name, kind):
+                        found.inputs[full] = replace(part, name=full, type=real)
+                else:
                     found.inputs[name] = part
-                    found.kinds[name] = self.kind(type_, scope)
-                case la.Param(name, shape):
-                    full = self.name(name, scope)
-                    found.params[full] = part
-                    found.kinds[full] = self.kind(la.Float(shape), scope)
-                case la.Equation(names, _, types):
-                    for name, type_ in zip(names, types, strict=True):
-                        found.kinds[self.name(name, scope)] = self.kind(type_, scope)
-                case la.Repeat(name, type=type_):
-                    for full in passes_of(part):
-                        found.kinds[full] = self.kind(type_, scope)
-                case la.Elements(name, _, count, _, type_):
-                    kind = self.kind(type_, scope)
-                    found.kinds[name] = replace(kind, shape=(count, *kind.shape))
-                    for place in range(count):
-                        found.kinds[f"{name}.{place}"] = found.kinds[f"{name}[{place}]"] = kind
-                        found.aliases[f"{name}[{place}]"] = f"{name}.{place}"
-        for part in statements:
-            match part:
-                case la.Equation(names, value):
-                    self.equation(names, value, scope)
-                case la.Repeat(name, start, value=value):
-                    first, *others = passes_of(part)
-                    self.equation((first,), start, scope)
-                    for before, after in pairwise((first, *others)):
-                        inner = la.with_names(value, {Name(name): Name(before)})
-                        self.equation((after,), inner, scope)
-                case la.Elements(name, index, count, value):
-                    names = tuple(f"{name}.{place}" for place in range(count))
-                    for place, element in enumerate(names):
-                        number: dict[Expression, Expression] = {Name(index): Number(place)}
-                        self.equation((element,), la.with_names(value, number), scope)
-                    self.equation((name,), Call("[]", tuple(map(Name, names))), scope)
-                case la.Init(name, value, (), index, count) if index:
-                    for place in range(count):
-                        full = f"{name}.{place}"
-                        inner = la.with_names(value, {Name(index): Number(place)})
-                        found.inits[full] = Value(self.inside(inner, scope, full), None, full)
-                case la.Init(name, value, over):
-                    full = self.name(name, scope)
-                    inner = self.inside(value, scope, full)
-                    said = found.borders.setdefault(full, {}) if over else found.inits
-                    said[frozenset(over) if over else full] = Value(inner, None, full)
-                case la.Reset(name, condition):
-                    full = self.name(name, scope)
-                    inner = self.inside(condition, scope, full)
-                    found.resets[full] = Value(inner, None, full)
-                case la.Output(names):
-                    found.outputs += names
-                case la.Loss(value):
-                    found.loss = Value(self.inside(value, scope, "loss"), Kind("float"), "loss")
+            case la.Param(name, shape, whole=whole):
+                full = self.name(name, scope)
+                type_ = la.Complex(shape) if whole else la.Float(shape)
+                kind = found.kinds[full] = self.kind(type_, scope)
+                for each in self.parts(full, kind) if whole else [full]:
+                    found.params[each] = part
+
+    def parts(self, name: str, kind: Kind) -> list[str]:
+        """The names of the parts of what is given and complex."""
+        both = [name + RE, name + IM]
+        for part in both:
+            self.found.kinds[part] = replace(kind, name="float")
+        self.found.values[name] = Value(Call("complex", tuple(map(Name, both))), kind, name)
+        return both
+
+    def define(self, part: la.Statement, scope: Scope) -> None:
+        """Equations, and what is said of values."""
+        found = self.found
+        match part:
+            case la.Equation(names, value):
+                self.equation(names, value, scope)
+            case la.Init(name, value, over):
+                full = self.name(name, scope)
+                inner = self.inside(value, scope, full)
+                said = found.borders.setdefault(full, {}) if over else found.inits
+                said[frozenset(over) if over else full] = Value(inner, None, full)
+            case la.Reset(name, condition):
+                full = self.name(name, scope)
+                inner = self.inside(condition, scope, full)
+                found.resets[full] = Value(inner, None, full)
+            case la.Output(names):
+                found.outputs += names
+            case la.Loss(value):
+                found.loss = Value(self.inside(value, scope, "loss"), Kind("float"), "loss")
 
     def equation(
         self,
@@ -189,11 +230,12 @@ class _Expansion:
             self.use(value, full[0], full, scope)
         elif isinstance(value, Call) and value.function == "split":
             whole = self.inside(value.operands[0], scope, full[0])
+            axis = int(dict(value.options).get("axis", 0))
             for place, name in enumerate(full):
-                kind = self.found.kinds[name]
-                self.found.values[name] = Value(whole, kind, full[0], (place, len(full)))
+                kind = self.found.kinds.get(name)
+                self.found.values[name] = Value(whole, kind, full[0], (place, len(full), axis))
         else:
-            kind = self.found.kinds[full[0]]
+            kind = self.found.kinds.get(full[0])
             self.found.values[full[0]] = Value(self.inside(value, scope, full[0]), kind, full[0])
 
     # Names, sizes and types
@@ -224,7 +266,7 @@ class _Expansion:
             case Name(name):
                 return self.found.numbers[self.reach(name, scope)]
             case Call("size", (Name(name),), options):
-                kind = self.found.kinds[self.reach(name, scope)]
+                kind = self.kind_by_name(self.reach(name, scope))
                 return float(kind.bound or kind.shape[int(dict(options).get("axis", 0))])
             case Call("neg", (operand,)):
                 return -self.number(operand, scope)
@@ -242,16 +284,33 @@ class _Expansion:
         raise AssertionError(value)
 
     def kind(self, type_: la.Type, scope: Scope) -> Kind:
-        def whole(size: Expression) -> int:
-            return int(self.number(size, scope))
-
+        shape = tuple(self.whole(size, scope) for size in type_.shape)
         match type_:
-            case la.Float(shape):
-                return Kind("float", tuple(map(whole, shape)))
-            case la.Condition(shape):
-                return Kind("bool", tuple(map(whole, shape)))
+            case la.Float():
+                return Kind("float", shape)
+            case la.Complex():
+                return Kind("complex", shape)
+            case la.Condition():
+                return Kind("bool", shape)
             case la.Index(bound):
-                return Kind("index", (), whole(bound))
+                return Kind("index", shape, self.whole(bound, scope))
+
+    def whole(self, size: Expression, scope: Scope) -> int:
+        number = self.number(size, scope)
+        if number != int(number):
+            raise ValueError(f"{number} is no size")
+        return int(number)
+
+    def is_number(self, value: Expression, scope: Scope) -> bool:
+        """Whether something is known when a network is built."""
+        match value:
+            case Name(name):
+                return not value.delays and self.reach(name, scope) in self.found.numbers
+            case Call(function, operands):
+                known = function in ("+", "-", "*", "/", "**", "neg")
+                each = all(self.is_number(operand, scope) for operand in operands)
+                return function == "size" or (known and each)
+        return isinstance(value, Number)
 
     # Expressions
 
@@ -260,6 +319,9 @@ class _Expansion:
 
         def inner(part: Expression) -> Expression:
             return self.inside(part, scope, owner)
+
+        def number(part: Expression) -> Number:
+            return Number(self.number(part, scope))
 
         match expression:
             case Number():
@@ -296,8 +358,14 @@ class _Expansion:
                 if scope.turned and function in ENDS:
                     function = ENDS[1 - ENDS.index(function)]
                 return replace(expression, function=function, operands=operands, over=over)
-            case la.Slice() | la.Element():
-                return la.with_parts(expression, (inner(expression.operand),))
+            case la.Part(operand, places):
+                chosen = (
+                    la.Span(*(end and number(end) for end in (place.start, place.stop)))
+                    if isinstance(place, la.Span)
+                    else place and (number(place) if self.is_number(place, scope) else inner(place))
+                    for place in places
+                )
+                return la.Part(inner(operand), tuple(chosen))
         raise AssertionError(expression)
 
     def axis(self, axis: str, scope: Scope) -> str:
@@ -336,10 +404,11 @@ class _Expansion:
         """What a layer hands on, or gives; ``given`` is what came in."""
         found = self.found
         value: Expression = Name(states[0])
-        kind = found.kinds[states[0]]
+        kind = self.kind_by_name(states[0])
         if len(states) > 1:
             value = Call("concat", tuple(map(Name, states)))
-            kind = replace(kind, shape=(2 * (kind.shape or (1,))[0],))
+            first, *others = kind.shape or (1,)
+            kind = replace(kind, shape=(2 * first, *others))
         if given and "dropout" in words and not last:
             value = Call("dropout", (value,), (("rate", words["dropout"]),))
         if given and "residual" in words:
@@ -356,15 +425,17 @@ class _Expansion:
         """A use that is no other ones, of what is given or of its operands; its names."""
         cell, found = self.cells[call.function], self.found
         own = [*cell.inputs, *(name for name, _ in cell.sizes)]
-        for part in cell.body:
-            match part:
-                case la.Param(name) | la.Dim(name) | la.Const(name):
-                    own.append(name)
-                case la.Equation(names):
-                    own += names
+        own += [part.name for part in cell.body if isinstance(part, la.Param | la.Dim | la.Const)]
+        own += [name for part in cell.body if isinstance(part, la.Equation) for name in part.names]
         names = {name: f"{path}.{name}" for name in own}
         axis = f"{path}.t" if call.over is None else self.axis(call.over, scope)
         inside = Scope(path, names, axis, scope.turned != turned)
+        if given is None:
+            self.arguments(call, names, scope)
+        else:
+            for name, of in zip(cell.inputs, given, strict=True):
+                if names[name] != of:
+                    found.aliases[names[name]] = of
         sizes = dict(call.sizes)
         for name, default in cell.sizes:
             if name in sizes:
@@ -373,13 +444,6 @@ class _Expansion:
                 assert default is not None
                 number = self.number(default, inside)
             found.numbers[names[name]] = number
-        if given is None:
-            self.arguments(call, names, scope)
-        else:
-            for name, of in zip(cell.inputs, given, strict=True):
-                if names[name] != of:
-                    found.aliases[names[name]] = of
-                    found.kinds[names[name]] = found.kinds[of]
         if call.over is None:
             found.along[axis] = (tuple(names[name] for name in cell.inputs), scope.axis)
         self.place(cell.body, inside)
@@ -388,7 +452,7 @@ class _Expansion:
     def arguments(self, call: Call, names: Mapping[str, str], scope: Scope) -> None:
         """What the operands of a use are, by the names of the inputs."""
         cell, found = self.cells[call.function], self.found
-        for name, type_ in zip(cell.inputs, call.types, strict=True):
+        for name, type_ in zip(cell.inputs, call.types, strict=False):  # if they are said
             found.kinds[names[name]] = self.kind(type_, scope)
         for name, value in zip(cell.inputs, call.operands, strict=True):
             full = names[name]
@@ -412,6 +476,7 @@ class _Expansion:
         names = {name: f"{path}.{name}" for name in function.arguments}
         for name, value in zip(function.arguments, call.operands, strict=True):
             self.argument(names[name], value, scope, owner)
+            self.arguments_of_functions.add(names[name])
         axis = f"{path}.t" if call.over is None else self.axis(call.over, scope)
         if call.over is None:
             self.found.along[axis] = (tuple(names.values()), scope.axis)

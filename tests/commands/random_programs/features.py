@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.commands.random_programs import language as la
-from tests.commands.random_programs.generate import Settings
 from tests.commands.random_programs.language import Call, Expression, Name
+from tests.commands.random_programs.writing.scope import Settings
 
 # Everything that programs are to have: a test holds these to the tables of the reference.
 FORMS = frozenset(
     [
-        *(
-            "time of another name",
-            "two axes",
-            "dim",
-            "dim from others",
-            "dim that is rounded",
-            "set",
-            "const",
-        ),
+        *("time of another name", "two axes", "dim", "dim from others", "set", "const"),
+        *("dim that is rounded", "an element apart"),
         *("static input", "target", "input index", "input by axis", "size of 1", "one step"),
         *("param number", "param vector", "param matrix", "param of three dimensions"),
         *("init number", "init parameter", "init rows", "init computed", "init last or first"),
@@ -28,6 +21,21 @@ FORMS = frozenset(
         *("sizes in cells", "init from outside", "function", "function with a derivative"),
         *("delay into the past", "delay into the future", "delays of both signs", "h[t]"),
         *("delay beyond the sequence", "stop every", "slice", "element", "split"),
+        *("element by an index", "several places", "ellipsis", "axis from the end"),
+        *("split along a dimension", "own name in a repetition", "cells in an array"),
+        *("layers in an array", "delay of an element", "init of an element", "reset of an element"),
+        *("state of indices with a shape", "init of indices with a shape", "reset of indices"),
+        *("state of conditions", "state of conditions with a shape", "init of conditions"),
+        *("reset of conditions", "complex input", "complex target", "complex param"),
+        *("complex param frozen", "complex state", "init of a complex state", "complex output"),
+        *("reset of a complex state", "cell with a complex result", "cell in a recurrence"),
+        *(
+            "cell reverse in a recurrence",
+            "cell stack in a recurrence",
+            "cell reverse with two axes",
+        ),
+        *("cell both with two axes", "cell stack with two axes", "cell residual with two axes"),
+        *("cell dropout with two axes",),
         *(
             "declared type",
             "reset to rows",
@@ -45,7 +53,6 @@ FORMS = frozenset(
             "repetition",
             "elements",
             "an element",
-            "an element apart",
             *("repetition in another", "init of elements"),
             "stack of elements",
         ),
@@ -86,7 +93,7 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
         for equation in program.of(la.Equation)
         for name, type_ in zip(equation.names, equation.types, strict=True)
     }
-    arrays = {each.name for each in program.of(la.Elements)}
+    arrays = {name for each in program.of(la.Elements) for name in each.names}
     read = [part for each in program.statements for value in la.expressions(each)
             for part in la.walk(value)]  # fmt: skip
     if any(isinstance(part, Name) and part.name in arrays for part in read):
@@ -111,8 +118,27 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
             yield "init rows"
             if init.name in resets:
                 yield "reset to rows"
+    yield from _of_states(program, types)
+    yield from _of_arrays(program, cells)
+    for output in program.of(la.Output):
+        if any(isinstance(types.get(name), la.Complex) for name in output.names):
+            yield "complex output"
+    own_delays = {
+        part.name
+        for value in (value for each in program.statements for value in la.expressions(each))
+        for part in la.walk(value)
+        if isinstance(part, Name) and part.delays
+    }
     for statement in program.statements:
         yield from _of_statement(statement, cells, functions)
+        for part in (part for value in la.expressions(statement) for part in la.walk(value)):
+            if not isinstance(part, Call) or part.function not in cells:
+                continue
+            if len(program.axes) > 1:
+                yield from (f"cell {word} with two axes" for word, _ in part.words)
+            if isinstance(statement, la.Equation) and not own_delays.isdisjoint(statement.names):
+                yield "cell in a recurrence"
+                yield from (f"cell {word} in a recurrence" for word, _ in part.words)
         if isinstance(statement, la.Init) and statement.name in used:
             yield "init from outside"
         for value in la.expressions(statement):
@@ -152,6 +178,51 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
         yield "delays of both signs"
 
 
+def _of_states(program: la.Program, types: dict[str, la.Type | None]) -> Iterator[str]:
+    """Of states that are no real numbers."""
+    read = {
+        part.name
+        for equation in program.of(la.Equation)
+        for part in la.walk(equation.value)
+        if isinstance(part, Name) and part.delays and part.name in equation.names
+    }
+    words = {la.Index: "indices", la.Condition: "conditions", la.Complex: "a complex state"}
+    said = {part.name: "init of" for part in program.of(la.Init)}
+    again = {part.name: "reset of" for part in program.of(la.Reset)}
+    for name in read:
+        type_ = types.get(name)
+        if type_ is None or isinstance(type_, la.Float):
+            continue
+        what, shaped = words[type(type_)], bool(type_.shape)
+        if isinstance(type_, la.Complex):
+            yield "complex state"
+        elif shaped:
+            yield f"state of {what} with a shape"
+        if what == "conditions":
+            yield "state of conditions"
+        for word in (said.get(name), again.get(name)):
+            if word == "init of" and what == "indices":
+                yield "init of indices with a shape" if shaped else "init of an index"
+            elif word is not None:
+                yield f"{word} {what}"
+
+
+def _of_arrays(program: la.Program, cells: dict[str, la.Cell]) -> Iterator[str]:
+    for array in program.of(la.Elements):
+        if isinstance(array.value, Call) and array.value.function in cells:
+            yield "layers in an array" if array.first else "cells in an array"
+        for part in la.walk(array.value):
+            if isinstance(part, Name) and part.delays and part.name.endswith("]"):
+                yield "delay of an element"
+    for said in (*program.of(la.Init), *program.of(la.Reset)):
+        if said.name.endswith("]"):
+            yield "init of an element" if isinstance(said, la.Init) else "reset of an element"
+    for repeat in program.of(la.Repeat):
+        inside = [part for part in repeat.body if isinstance(part, la.Equation)]
+        if len(inside) > 1:
+            yield "own name in a repetition"
+
+
 def _uses(
     statements: tuple[la.Statement, ...], cells: dict[str, la.Cell]
 ) -> Iterator[tuple[str, Call]]:
@@ -171,13 +242,13 @@ def _of_statement(
                 yield "dim from others"
             if isinstance(value, Call) and value.function in ("floor", "ceil"):
                 yield "dim that is rounded"
-        case la.Repeat(inner=inner):
+        case la.Repeat(body=body):
+            inner = any(isinstance(part, la.Repeat) for part in body)
             yield "repetition in another" if inner else "repetition"
-        case la.Elements(apart=True):
+        case la.Elements(apart=apart):
             yield "elements"
-            yield "an element apart"
-        case la.Elements():
-            yield "elements"
+            if apart:
+                yield "an element apart"
         case la.Const():
             yield "const"
         case la.Input(type=type_, axis=axis, static=static, target=target):
@@ -187,13 +258,17 @@ def _of_statement(
                 yield "target"
             if isinstance(type_, la.Index):
                 yield "input index"
+            if isinstance(type_, la.Complex):
+                yield "complex target" if target else "complex input"
             if axis is not None:
                 yield "input over both axes" if "," in axis else "input by axis"
             if isinstance(type_, la.Float) and la.Number(1) in type_.shape:
                 yield "size of 1"
-        case la.Param(shape=shape, frozen=frozen):
+        case la.Param(shape=shape, frozen=frozen, whole=whole):
             if frozen:
                 yield "param frozen"
+            if whole:
+                yield "complex param frozen" if frozen else "complex param"
             names = ["param number", "param vector", "param matrix", "param of three dimensions"]
             yield names[len(shape)]
         case la.Init(index=index, value=value, over=over):
@@ -214,10 +289,13 @@ def _of_statement(
                     yield "init computed"
         case la.Reset():
             yield "reset"
-        case la.Equation(names, Call("split")):
-            yield "split"
-        case la.Equation(names, Call(function)) if function in cells and len(names) > 1:
-            yield "cell with several results"
+        case la.Equation(names, Call("split", options=options)):
+            yield "split along a dimension" if options else "split"
+        case la.Equation(names, Call(function), types) if function in cells:
+            if len(names) > 1:
+                yield "cell with several results"
+            if any(isinstance(type_, la.Complex) for type_ in types):
+                yield "cell with a complex result"
         case la.Cell(body=body):
             yield "cell"
             for part in body:
@@ -261,15 +339,20 @@ def _of_expression(
                     yield "delay beyond the sequence"
             if marked:
                 yield "h[t]"
-        case la.Slice():
-            yield "slice"
-        case la.Element():
-            yield "element"
+        case la.Part(_, places):
+            yield "ellipsis" if None in places else "several places" if places[1:] else "a place"
+            for place in places:
+                if isinstance(place, la.Span):
+                    yield "slice"
+                elif place is not None:
+                    yield "element" if isinstance(place, la.Number) else "element by an index"
         case Call("feed"):
             yield f"feed {settings.feed}" if settings is not None else "feed"
         case Call("stop", options=options) if options:
             yield "stop every"
         case Call(function, over=over, options=options):
+            if dict(options).get("axis", 0) < 0:
+                yield "axis from the end"
             if function in cells:
                 yield from (f"cell {word}" for word, _ in part.words)
                 if over is not None:

@@ -61,19 +61,34 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Slice:
-    operand: Expression
-    start: int | None
-    stop: int | None
+class Span:
+    """The places from one to another, as in `x[2:5]`."""
+
+    start: Expression | None = None
+    stop: Expression | None = None
 
 
 @dataclass(frozen=True)
-class Element:
+class Part:
+    """Some elements: a number, an index or a span for each dimension; None is `...`."""
+
     operand: Expression
-    index: int
+    places: tuple[Expression | Span | None, ...]
 
 
-Expression = Number | Name | Call | Slice | Element
+Expression = Number | Name | Call | Part
+
+
+def cut(operand: Expression, start: int | None, stop: int | None) -> Part:
+    """`x[start:stop]`."""
+    ends = (None if end is None else Number(end) for end in (start, stop))
+    return Part(operand, (Span(*ends),))
+
+
+def element(operand: Expression, place: int) -> Part:
+    """`x[place]`."""
+    return Part(operand, (Number(place),))
+
 
 # Types -----------------------------------------------------------------------------------
 
@@ -86,8 +101,14 @@ class Float:
 
 
 @dataclass(frozen=True)
+class Complex:
+    shape: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True)
 class Index:
     bound: Expression
+    shape: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +116,7 @@ class Condition:
     shape: tuple[Expression, ...] = ()
 
 
-Type = Float | Index | Condition
+Type = Float | Complex | Index | Condition
 
 # Statements ------------------------------------------------------------------------------
 
@@ -132,49 +153,48 @@ class Param:
     shape: tuple[Expression, ...] = ()
     start: str = ""  # the text of its initialiser
     frozen: bool = False
+    whole: bool = False  # of complex numbers
 
 
 @dataclass(frozen=True)
 class Equation:
-    """``declared`` is whether the text says its types."""
+    """``declared`` is whether the text says its types; None is one that is not known here."""
 
     names: tuple[str, ...]
     value: Expression
-    types: tuple[Type, ...]
+    types: tuple[Type | None, ...]
     declared: bool = False
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """``name = start`` and then ``repeat count { name = value }``.
+    """``repeat count { body }``: equations, and other repetitions.
 
-    With ``inner`` there is another repetition in it, so many times, around the equation.
+    What is defined before it too goes from pass to pass.
     """
 
-    name: str
-    start: Expression
-    count: int
-    value: Expression
-    type: Type
-    inner: int = 0
+    count: Expression
+    body: tuple[Statement, ...]
 
 
 @dataclass(frozen=True)
 class Elements:
-    """``name[index] = value for index in range(count)``; an element is read as `name[0]`.
+    """``name[index] = value for index in range(first, last)``, of one array or several.
 
-    The first one may be written ``apart`` from all others.
+    An element is read as `name[0]`, and in the value as `name[index]` or `name[index-1]`.  The
+    first one may be written ``apart`` from all others.
     """
 
-    name: str
+    names: tuple[str, ...]
     index: str
-    count: int
+    last: Expression
     value: Expression
-    type: Type
+    types: tuple[Type | None, ...]
+    first: int = 0
 
     @property
     def apart(self) -> bool:
-        return self.count == 2
+        return self.last == Number(2) and len(self.names) == 1 and not self.first
 
 
 @dataclass(frozen=True)
@@ -286,8 +306,9 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
     match expression:
         case Call():
             return (*expression.operands, *(size for _, size in expression.sizes))
-        case Slice() | Element():
-            return (expression.operand,)
+        case Part(operand, places):
+            ends = ((p.start, p.stop) if isinstance(p, Span) else (p,) for p in places)
+            return (operand, *(end for both in ends for end in both if end is not None))
     return ()
 
 
@@ -309,16 +330,49 @@ def with_parts(expression: Expression, new: tuple[Expression, ...]) -> Expressio
                 operands=new[:count],
                 sizes=tuple((name, size) for (name, _), size in sizes),
             )
-        case Slice() | Element():
-            return replace(expression, operand=new[0])
+        case Part(places=places):
+            left = iter(new[1:])
+
+            def renewed(end: Expression | None) -> Expression | None:
+                return None if end is None else next(left)
+
+            spans = (
+                Span(renewed(p.start), renewed(p.stop)) if isinstance(p, Span) else renewed(p)
+                for p in places
+            )
+            return Part(new[0], tuple(spans))
     return expression
 
 
-def with_names(expression: Expression, others: Mapping[Expression, Expression]) -> Expression:
-    """The expression with others in the place of some names, read without a delay."""
-    if expression in others:
-        return others[expression]
-    return with_parts(expression, tuple(with_names(part, others) for part in parts(expression)))
+def with_names(
+    expression: Expression, now: Mapping[str, Expression], delayed: Mapping[str, str] | None = None
+) -> Expression:
+    """The expression with others in the place of names; with a delay they have other names.
+
+    Without ``delayed`` these are those that ``now`` has.
+    """
+    if isinstance(expression, Name):
+        size = expression.size and with_names(expression.size, now, delayed)
+        if not expression.delays:
+            return now.get(expression.name, expression)
+        if delayed is not None:
+            return replace(
+                expression, name=delayed.get(expression.name, expression.name), size=size
+            )
+        other = now.get(expression.name, expression)
+        name = other.name if isinstance(other, Name) else expression.name
+        return replace(expression, name=name, size=size)
+    inner = tuple(with_names(part, now, delayed) for part in parts(expression))
+    return with_parts(expression, inner)
+
+
+def defines(repeat: Repeat, statement: Statement) -> bool:
+    """Whether a statement defines what goes from pass to pass."""
+    if not isinstance(statement, Equation):
+        return False
+    own = {n for part in repeat.body if isinstance(part, Equation) for n in part.names}
+    inner = (part for part in repeat.body if isinstance(part, Repeat))
+    return not own.isdisjoint(statement.names) or any(defines(each, statement) for each in inner)
 
 
 def expressions(statement: Statement) -> tuple[Expression, ...]:
@@ -326,8 +380,8 @@ def expressions(statement: Statement) -> tuple[Expression, ...]:
     match statement:
         case Equation() | Init() | Loss() | Dim() | Const() | Elements():
             return (statement.value,)
-        case Repeat():
-            return (statement.start, statement.value)
+        case Repeat(body=body):
+            return tuple(value for part in body for value in expressions(part))
         case Reset():
             return (statement.condition,)
         case Function():
@@ -374,15 +428,8 @@ def _show(expression: Expression) -> tuple[str, int]:
             places = [f"{axis}{'-' if delay > 0 else '+'}{steps}"]
             places += [f"{other}{-more:+d}" for more, other in also]
             return f"{name}[{', '.join(places)}]", _ATOM
-        case Slice(operand, start, stop):
-            bounds = ("" if end is None else str(end) for end in (start, stop))
-            return f"{within(operand, _ATOM)}[{':'.join(bounds)}]", _ATOM
-        case Element(operand, index):
-            return f"{within(operand, _ATOM)}[{index}]", _ATOM
-        case Call("at", (operand, index)):
-            return f"{within(operand, _ATOM)}[{show(index)}]", _ATOM
-        case Call("column", (operand,), (("at", place),)):
-            return f"{within(operand, _ATOM)}[:, {int(place)}]", _ATOM
+        case Part(operand, places):
+            return f"{within(operand, _ATOM)}[{', '.join(map(_place, places))}]", _ATOM
         case Call(function, operands) if function.startswith("einsum "):
             words = [f'"{function.removeprefix("einsum ")}"', *map(show, operands)]
             return f"einsum({', '.join(words)})", _ATOM
@@ -400,20 +447,29 @@ def _show(expression: Expression) -> tuple[str, int]:
             return f"{within(left, first)} {symbol} {within(right, level - 1)}", level
         case Call("along", (operand,), over=over):
             return f"along({show(operand)}, {over})", _ATOM
-        case Call(function, operands, options, over, sizes, words=words):
+        case Call(function, operands, options, over, sizes, types, words):
             given = [show(operand) for operand in operands]
             given += [f"{name}={_show(Number(value))[0]}" for name, value in options]
             along = [] if over is None else [f"over {over}"]
             along += [
                 f"{word} {_show(Number(value))[0]}" if value else word for word, value in words
             ]
-            text = ", ".join([*given, *(along if not sizes else [])])
-            if sizes:
-                text += "; " + ", ".join(
-                    [*(f"{name}={show(size)}" for name, size in sizes), *along]
-                )
+            behind = [*(f"{name}={show(size)}" for name, size in sizes), *along]
+            if sizes or types or words:  # of a cell
+                text = ", ".join(given) + (f"; {', '.join(behind)}" if behind else "")
+            else:
+                text = ", ".join([*given, *behind])
             return f"{function}({text})", _ATOM
     raise AssertionError(expression)
+
+
+def _place(place: Expression | Span | None) -> str:
+    match place:
+        case None:
+            return "..."
+        case Span(start, stop):
+            return ":".join("" if end is None else show(end) for end in (start, stop))
+    return show(place)
 
 
 def text(program: Program) -> str:
@@ -430,8 +486,10 @@ def _shape(sizes: tuple[Expression, ...]) -> str:
 
 def _declared(name: str, type_: Type) -> str:
     match type_:
-        case Index(bound):
-            return f"{name}: index({show(bound)})"
+        case Index(bound, sizes):
+            return f"{name}: index({show(bound)}){_shape(sizes) if sizes else ''}"
+        case Complex(sizes):
+            return f"{name}: complex{_shape(sizes) if sizes else ''}"
         case Float(()):
             return f"{name}: number"
         case Float(sizes):
@@ -452,33 +510,38 @@ def _lines(statement: Statement) -> list[str]:
         case Input(name, type_, axis, static, target):
             words = ("static " if static else "") + ("target" if target else "input")
             along = "" if axis is None else f"[{axis}]"
-            if isinstance(type_, Index):
-                return [f"{words} {name}{along}: index({show(type_.bound)})"]
-            sizes = f": {_shape(type_.shape)}" if type_.shape else ""
-            return [f"{words} {name}{along}{sizes}"]
-        case Param(name, sizes, start, frozen):
-            shape = f": {_shape(sizes)}" if sizes else ""
+            if type_ == Float():
+                return [f"{words} {name}{along}"]
+            return [f"{words} {_declared(f'{name}{along}', type_)}"]
+        case Param(name, sizes, start, frozen, whole):
+            shape = (
+                f": {'complex' * whole}{_shape(sizes) if sizes else ''}" if sizes or whole else ""
+            )
             value = f" = {start}" if start else ""
             return [f"param {name}{shape}{value}{' frozen' * frozen}"]
         case Equation(names, value, types, declared):
-            said = map(_declared, names, types) if declared else names
+            said = names
+            if declared:
+                said = tuple(
+                    name if type_ is None else _declared(name, type_)
+                    for name, type_ in zip(names, types, strict=True)
+                )
             return [f"{', '.join(said)} = {show(value)}"]
-        case Repeat(name, start, count, value, inner=inner):
-            passes = [f"    {name} = {show(value)}"]
-            if inner:
-                passes = [f"    repeat {inner} {{", f"    {passes[0]}", "    }"]
-            passes = [f"repeat {count} {{", *passes, "}"]
-            return [f"{name} = {show(start)}", *passes]
-        case Elements(name, index, count, value, apart=True):
-            first: dict[Expression, Expression] = {Name(index): Number(0)}
-            next_: dict[Expression, Expression] = {Name(index): Call("+", (Name(index), Number(1)))}
-            others = f"{show(with_names(value, next_))} for {index} in range({count - 1})"
-            return [
-                f"{name}[{index} + 1] = {others}",
-                f"{name}[0] = {show(with_names(value, first))}",
-            ]
-        case Elements(name, index, count, value):
-            return [f"{name}[{index}] = {show(value)} for {index} in range({count})"]
+        case Repeat(count, body):
+            inner = [f"    {line}" for part in body for line in _lines(part)]
+            return [f"repeat {show(count)} {{", *inner, "}"]
+        case Elements((name,), index, value=value, apart=True):
+            next_ = Call("+", (Name(index), Number(1)))
+            lines = []
+            for place, behind in ((next_, f" for {index} in range(1)"), (Number(0), "")):
+                own = f"{name}[{show(place)}]"
+                others: dict[str, Expression] = {index: place, f"{name}[{index}]": Name(own)}
+                lines.append(f"{own} = {show(with_names(value, others))}{behind}")
+            return lines
+        case Elements(names, index, last, value, first=first):
+            left = ", ".join(f"{name}[{index}]" for name in names)
+            bounds = f"{first}, {show(last)}" if first else show(last)
+            return [f"{left} = {show(value)} for {index} in range({bounds})"]
         case Init(name, value, (), index, count) if index:
             return [f"init {name}[{index}] = {show(value)} for {index} in range({count})"]
         case Init(name, value, over):

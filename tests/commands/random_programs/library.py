@@ -1,278 +1,206 @@
-"""The cells that come with rollc, as their papers have them.
+"""The cells and functions that come with rollc, as the texts of `specs/cells` have them.
 
-The texts say the type of every value, which those of ``specs/cells`` leave out; they are read by
-Python's own parser, in whose order the operators bind.
+They are read here, by Python's own parser, in whose order the operators bind: nothing of rollc has
+a part in what they mean.  Types that the texts leave out are found in `kinds.py`.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cache
 
 from tests.commands.random_programs import language as la
-from tests.commands.random_programs.language import Call, Expression, Float, Name, Number
+from tests.commands.random_programs.language import Call, Expression, Name, Number
+from tests.helpers.paths import ROOT
 
-CELLS = {
-    "rnn": """
-        cell rnn(x; H) -> h
-        param W: [H, size(x)]
-        param U: [H, H]
-        param b: [H]
-        h: [H] = tanh(W @ x + U @ h[t-1] + b)
-    """,
-    "lstm": """
-        cell lstm(x; H) -> h, c
-        param W: [4*H, size(x)]
-        param U: [4*H, H]
-        param b: [4*H]
-        i: [H], f: [H], g: [H], o: [H] = split(W @ x + U @ h[t-1] + b, 4)
-        c: [H] = sigmoid(f) * c[t-1] + sigmoid(i) * tanh(g)
-        h: [H] = sigmoid(o) * tanh(c)
-    """,
-    "lstm_peephole": """
-        cell lstm_peephole(x; H) -> h, c
-        param W: [4*H, size(x)]
-        param U: [4*H, H]
-        param b: [4*H]
-        param p_i: [H]
-        param p_f: [H]
-        param p_o: [H]
-        i: [H], f: [H], g: [H], o: [H] = split(W @ x + U @ h[t-1] + b, 4)
-        c: [H] = sigmoid(f + p_f * c[t-1]) * c[t-1] + sigmoid(i + p_i * c[t-1]) * tanh(g)
-        h: [H] = sigmoid(o + p_o * c) * tanh(c)
-    """,
-    "lstm_projected": """
-        cell lstm_projected(x; H, P) -> h, c
-        param W: [4*H, size(x)]
-        param U: [4*H, P]
-        param b: [4*H]
-        param R: [P, H]
-        i: [H], f: [H], g: [H], o: [H] = split(W @ x + U @ h[t-1] + b, 4)
-        c: [H] = sigmoid(f) * c[t-1] + sigmoid(i) * tanh(g)
-        h: [P] = R @ (sigmoid(o) * tanh(c))
-    """,
-    "lstm_layer_norm": """
-        cell lstm_layer_norm(x; H) -> h, c
-        param W: [4*H, size(x)]
-        param U: [4*H, H]
-        param b: [4*H]
-        param n_x: [4*H]
-        param n_h: [4*H]
-        param n_c: [H]
-        param m_x: [4*H]
-        param m_h: [4*H]
-        param m_c: [H]
-        both: [4*H] = layer_norm(U @ h[t-1], n_h, m_h) + layer_norm(W @ x, n_x, m_x) + b
-        i: [H], f: [H], g: [H], o: [H] = split(both, 4)
-        c: [H] = sigmoid(f) * c[t-1] + sigmoid(i) * tanh(g)
-        h: [H] = sigmoid(o) * tanh(layer_norm(c, n_c, m_c))
-    """,
-    "gru": """
-        cell gru(x; H) -> h
-        param W: [3*H, size(x)]
-        param U: [3*H, H]
-        param b: [3*H]
-        param d: [H]
-        wr: [H], wz: [H], wn: [H] = split(W @ x + b, 3)
-        ur: [H], uz: [H], un: [H] = split(U @ h[t-1], 3)
-        n: [H] = tanh(wn + sigmoid(wr + ur) * (un + d))
-        h: [H] = (1 - sigmoid(wz + uz)) * n + sigmoid(wz + uz) * h[t-1]
+FILES = sorted(path.name for path in (ROOT / "specs" / "cells").glob("*.roll"))
 
-        cell gru_before(x; H) -> h
-        param W: [3*H, size(x)]
-        param U: [2*H, H]
-        param V: [H, H]
-        param b: [3*H]
-        wr: [H], wz: [H], wn: [H] = split(W @ x + b, 3)
-        ur: [H], uz: [H] = split(U @ h[t-1], 2)
-        n: [H] = tanh(wn + V @ (sigmoid(wr + ur) * h[t-1]))
-        h: [H] = (1 - sigmoid(wz + uz)) * n + sigmoid(wz + uz) * h[t-1]
-    """,
-    "mgu": """
-        cell mgu(x; H) -> h
-        param W: [2*H, size(x)]
-        param U: [H, H]
-        param V: [H, H]
-        param b: [2*H]
-        wf: [H], wn: [H] = split(W @ x + b, 2)
-        f: [H] = sigmoid(wf + U @ h[t-1])
-        h: [H] = (1 - f) * h[t-1] + f * tanh(wn + V @ (f * h[t-1]))
-    """,
-    "min_gru": """
-        cell min_gru(x; H) -> h
-        param W: [2*H, size(x)]
-        param b: [2*H]
-        wz: [H], wh: [H] = split(W @ x + b, 2)
-        h: [H] = (1 - sigmoid(wz)) * h[t-1] + sigmoid(wz) * wh
-    """,
-    "indrnn": """
-        cell indrnn(x; H) -> h
-        param W: [H, size(x)]
-        param u: [H]
-        param b: [H]
-        h: [H] = relu(W @ x + u * h[t-1] + b)
-    """,
-    "dilated": """
-        cell dilated(x; H, back) -> h
-        param W: [H, size(x)]
-        param U: [H, H]
-        param b: [H]
-        h: [H] = tanh(W @ x + U @ h[t-back] + b)
-    """,
-    "clockwork": """
-        cell clockwork(x; H, P) -> h
-        param W: [H, size(x)]
-        param U: [H, H]
-        param b: [H]
-        phase: number = ticks(P=P)
-        h: [H] = where(phase < 0.5, tanh(W @ x + U @ h[t-1] + b), h[t-1])
 
-        cell clockwork_beside(x, slower; H, P) -> h
-        param W: [H, size(x)]
-        param U: [H, H]
-        param V: [H, size(slower)]
-        param b: [H]
-        phase: number = ticks(P=P)
-        h: [H] = where(phase < 0.5, tanh(W @ x + U @ h[t-1] + V @ slower[t-1] + b), h[t-1])
+@dataclass(frozen=True)
+class Texts:
+    """What a file defines itself, and what it takes from others."""
 
-        cell ticks(; P) -> phase
-        phase: number = where(phase[t-1] + 1.5 < P, phase[t-1] + 1, 0)
-        init phase = P - 1
-    """,
-    "echo_state": """
-        cell echo_state(x; H, radius=0.9, leak=1.0) -> h
-        param W: [H, size(x)] frozen
-        param U: [H, H] frozen
-        h: [H] = (1 - leak) * h[t-1] + leak * tanh(W @ x + radius * (U @ h[t-1]))
-    """,
-    "lif": """
-        cell lif(x; H, decay=0.9, threshold=1.0) -> s, v
-        param W: [H, size(x)]
-        param U: [H, H]
-        param b: [H]
-        v: [H] = decay * v[t-1] + W @ x + U @ s[t-1] + b - threshold * s[t-1]
-        s: [H] = spike(v - threshold)
-    """,
-    "diagonal": """
-        cell diagonal(x; H, K) -> y, s
-        param rate: [H]
-        param B: [H, size(x)]
-        param C: [K, H]
-        param D: [K, size(x)]
-        a: [H] = exp(-exp(rate))
-        s: [H] = a * s[t-1] + sqrt(1 - a * a) * (B @ x)
-        y: [K] = C @ s + D @ x
-    """,
-    # Complex parameters are pairs of real ones.
-    "lru": """
-        cell lru(x; H) -> y
-        param ν: [H]
-        param θ: [H]
-        param B're: [H, size(x)]
-        param B'im: [H, size(x)]
-        param C're: [size(x), H]
-        param C'im: [size(x), H]
-        param D: [size(x)]
-        λ: [H] = exp(complex(-exp(ν), exp(θ)))
-        h: [H] = λ * h[t-1] + sqrt(1 - exp(-2 * exp(ν))) * (complex(B're, B'im) @ x)
-        y: [size(x)] = real(complex(C're, C'im) @ h) + D * x
-    """,
-    "s4d": """
-        cell s4d(x; N) -> y
-        param rate: [size(x), N]
-        param pitch: [size(x), N]
-        param pace: [size(x)]
-        param C're: [size(x), N]
-        param C'im: [size(x), N]
-        param D: [size(x)]
-        A: [size(x), N] = complex(-exp(rate), pitch)
-        decay: [size(x), N] = exp(expand(exp(pace), axis=1) * A)
-        h: [size(x), N] = decay * h[t-1] + (decay - 1) / A * expand(x, axis=1)
-        y: [size(x)] = 2 * real(sum(complex(C're, C'im) * h, axis=1)) + D * x
-    """,
-    "unitary": """
-        cell unitary(x; H) -> h
-        param first: [H]
-        param second: [H]
-        param third: [H]
-        param b: [H]
-        param v're: [H]
-        param v'im: [H]
-        param w're: [H]
-        param w'im: [H]
-        param V're: [H, size(x)]
-        param V'im: [H, size(x)]
-        v: [H] = complex(v're, v'im)
-        w: [H] = complex(w're, w'im)
-        F: [H, H] = exp(complex(0, -6.283185307179586 / H * outer(range(H), range(H)))) / sqrt(H)
-        p: [H] = F @ (exp(complex(0, first)) * h[t-1])
-        q: [H] = p - 2 * v * (dot(conj(v), p) / real(dot(conj(v), v)))
-        r: [H] = conj(F) @ (exp(complex(0, second)) * roll(q, 1))
-        s: [H] = r - 2 * w * (dot(conj(w), r) / real(dot(conj(w), w)))
-        z: [H] = exp(complex(0, third)) * s + complex(V're, V'im) @ x
-        h: [H] = z * relu(abs(z) + b) / where(abs(z) > 0, abs(z), 1)
-    """,
-}
+    own: la.Library
+    used: tuple[la.Library, ...]
+
+    @property
+    def cells(self) -> dict[str, la.Cell]:
+        every = (*self.used, self.own)
+        return {cell.name: cell for library in every for cell in library.cells}
+
+
+@cache
+def texts(name: str) -> Texts:
+    """A file of the library by its name."""
+    lines = list(_lines((ROOT / "specs" / "cells" / name).read_text(encoding="utf-8")))
+    used = [line.split('"')[1].rpartition("/")[2] for line in lines if line.startswith("use ")]
+    before: list[la.Library] = []
+    for other in map(texts, used):
+        before += [other.own, *other.used]
+    cells = {found[1] for line in lines if (found := re.match(r"cell (\w+)", line))}
+    cells |= {cell.name for library in before for cell in library.cells}
+    reader = _Reader(lines, cells)
+    found = list(reader.statements())
+    own = la.Library(
+        f"cells/{name}",
+        tuple(each for each in found if isinstance(each, la.Cell)),
+        tuple(each for each in found if isinstance(each, la.Function)),
+    )
+    return Texts(own, tuple(before))
 
 
 def library(name: str) -> la.Library:
-    """A file of the library by the name of its first cell."""
-    texts = re.split(r"\n\s*\n", CELLS[name].strip())
-    names = {re.findall(r"cell (\w+)", text)[0] for text in texts}
-    spike = la.Function("spike", ("v",), read("where(v > 0, 1, 0)"), (("v", read(_SPIKE)),))
-    functions = (spike,) if name == "lif" else ()
-    return la.Library(f"cells/{name}.roll", tuple(_cell(t, names) for t in texts), functions)
-
-
-_SPIKE = "1 / (1 + abs(v)) ** 2"
-
-
-def _cell(text: str, cells: Collection[str]) -> la.Cell:
-    head, *lines = (line.strip() for line in text.splitlines())
-    found = re.fullmatch(r"cell (\w+)\((.*); (.*)\) -> (.*)", head)
-    assert found is not None, head
-    name, inputs, sizes, results = found.groups()
-    given = (size.partition("=") for size in sizes.split(", "))
-    return la.Cell(
-        name,
-        tuple(inputs.split(", ")) if inputs else (),
-        tuple((size, read(value) if value else None) for size, _, value in given),
-        tuple(results.split(", ")),
-        tuple(_statement(line, cells) for line in lines),
+    """What a program has that uses a file, with all that the file uses."""
+    found = texts(name)
+    every = (found.own, *found.used)
+    return la.Library(
+        found.own.path,
+        tuple(cell for each in every for cell in each.cells),
+        tuple(function for each in every for function in each.functions),
     )
 
 
-def _statement(line: str, cells: Collection[str]) -> la.Statement:
-    word, _, rest = line.partition(" ")
-    if word == "param":
-        name, _, shape = rest.partition(": ")
-        frozen = shape.endswith(" frozen")
-        return la.Param(name, _shape(shape.removesuffix(" frozen")), frozen=frozen)
-    if word == "init":
-        name, _, value = rest.partition(" = ")
-        return la.Init(name, read(value))
-    left, _, value = line.partition(" = ")
-    declared = re.findall(r"(\w+): (number|\[[^\]]*\])", left)
-    types = tuple(Float(_shape(type_)) for _, type_ in declared)
-    return la.Equation(tuple(name for name, _ in declared), read(value, cells), types)
+@cache
+def files_of_cells() -> dict[str, str]:
+    """The file of each cell."""
+    return {cell.name: name for name in FILES for cell in texts(name).own.cells}
 
 
-def _shape(text: str) -> tuple[Expression, ...]:
-    if text == "number":
-        return ()
-    tree = ast.parse(text, mode="eval").body
-    assert isinstance(tree, ast.List)
-    return tuple(_read(part, ()) for part in tree.elts)
+def _lines(text: str) -> Iterator[str]:
+    """Statements: without comments, and one that goes over several lines on one."""
+    whole = ""
+    for line in text.splitlines():
+        plain = line.split("#")[0].rstrip()
+        whole = f"{whole} {plain.strip()}" if whole else plain.strip()
+        round_, square = (whole.count(a) - whole.count(b) for a, b in ("()", "[]"))
+        if whole and not round_ and not square:
+            yield whole
+            whole = ""
+
+
+class _Reader:
+    """The statements of some lines; ``cells`` are the names of cells that can be used in them."""
+
+    def __init__(self, lines: list[str], cells: Collection[str]) -> None:
+        self.lines, self.cells = lines, cells
+        self.at = 0
+
+    def statements(self) -> Iterator[la.Statement]:
+        """To the end, or to the bracket that closes a block."""
+        while self.at < len(self.lines):
+            line = self.lines[self.at]
+            self.at += 1
+            if line == "}":
+                return
+            yield from self.statement(line)
+
+    def block(self) -> tuple[la.Statement, ...]:
+        return tuple(self.statements())
+
+    def statement(self, line: str) -> Iterator[la.Statement]:
+        word, _, rest = line.partition(" ")
+        match word:
+            case "use":
+                return
+            case "cell":
+                yield self.cell(rest)
+            case "fn":
+                yield self.function(rest)
+            case "repeat":
+                yield la.Repeat(self.read(rest.removesuffix("{")), self.block())
+            case "param":
+                yield from map(self.param, _split(rest))
+            case "dim" | "const":
+                made = la.Dim if word == "dim" else la.Const
+                for each in _split(rest):
+                    name, _, value = each.partition(" = ")
+                    yield made(name, self.read(value))
+            case "init":
+                name, _, value = rest.partition(" = ")
+                yield la.Init(name, self.read(value))
+            case _:
+                yield self.equation(line)
+
+    def cell(self, text: str) -> la.Cell:
+        found = re.fullmatch(r"(\w+)\(([^;]*)(?:; (.*))?\) -> (.*) \{", text)
+        assert found is not None, text
+        name, inputs, sizes, results = found.groups()
+        given = (size.partition("=") for size in _split(sizes or ""))
+        return la.Cell(
+            name,
+            tuple(_split(inputs)),
+            tuple((size, self.read(value) if value else None) for size, _, value in given),
+            tuple(_split(results)),
+            self.block(),
+        )
+
+    def function(self, text: str) -> la.Function:
+        head, _, rest = text.partition(")")
+        name, _, arguments = head.partition("(")
+        names, slopes = tuple(_split(arguments)), []
+        if rest.endswith("{"):
+            result = rest.removesuffix("{").split("->")[1].strip()
+            lines = {each.names[0]: each.value for each in self.block()}
+            value = lines[result]
+            while any(isinstance(part, Name) and part.name in lines for part in la.walk(value)):
+                value = la.with_names(value, lines)
+        else:
+            value = self.read(rest.removeprefix(" = "))
+        while self.at < len(self.lines) and self.lines[self.at].startswith("grad "):
+            slope = self.lines[self.at].removeprefix("grad ")
+            which, colon, said = slope.partition(": ")
+            slopes.append((which, self.read(said)) if colon else (names[0], self.read(slope)))
+            self.at += 1
+        return la.Function(name, names, value, tuple(slopes))
+
+    def param(self, text: str) -> la.Param:
+        """Without its initialiser: rollc gives the numbers."""
+        declared = text.removesuffix(" frozen").partition(" = ")[0]
+        name, _, type_ = declared.partition(": ")
+        whole = type_.startswith("complex")
+        sizes = self.shape(type_.removeprefix("complex"))
+        return la.Param(name, sizes, frozen=text.endswith(" frozen"), whole=whole)
+
+    def shape(self, text: str) -> tuple[Expression, ...]:
+        return tuple(map(self.read, _split(text[1:-1])))
+
+    def equation(self, line: str) -> la.Statement:
+        left, _, value = line.partition(" = ")
+        array = re.fullmatch(r"(\w+)\[(\w+)\]", left)
+        if array is not None:
+            inner, index, last = re.fullmatch(r"(.*) for (\w+) in range\((.*)\)", value).groups()
+            name = (array[1],)
+            return la.Elements(name, index, self.read(last), self.read(inner), (None,))
+        declared = [each.partition(": ") for each in _split(left)]
+        types = tuple(
+            la.Float(self.shape(type_)) if type_.startswith("[") else None
+            for _, _, type_ in declared
+        )
+        return la.Equation(tuple(name for name, _, _ in declared), self.read(value), types)
+
+    def read(self, text: str) -> Expression:
+        plain = re.sub(r"\(\s*;", "(", text).replace(";", ",")
+        return _read(ast.parse(plain.strip(), mode="eval").body, self.cells)
+
+
+def _split(text: str) -> list[str]:
+    """What commas divide that are in no brackets."""
+    found, deep = [""], 0
+    for letter in text:
+        deep += (letter in "([{") - (letter in ")]}")
+        if letter == "," and not deep:
+            found.append("")
+        else:
+            found[-1] += letter
+    return [each.strip() for each in found if each.strip()]
 
 
 def read(text: str, cells: Collection[str] = ()) -> Expression:
     """An expression from its text; the keywords of a call of one of the cells are its sizes."""
-    plain = text.replace("'re", _REAL).replace("'im", _IMAGINARY)  # for Python's parser
-    return _read(ast.parse(plain, mode="eval").body, cells)
-
-
-_REAL, _IMAGINARY = "__real", "__imaginary"
+    return _Reader([], cells).read(text)
 
 
 def _read(tree: ast.expr, cells: Collection[str]) -> Expression:
@@ -283,17 +211,27 @@ def _read(tree: ast.expr, cells: Collection[str]) -> Expression:
         case ast.Constant(float() | int() as value):
             return Number(value)
         case ast.Name(name):
-            return Name(name.replace(_REAL, "'re").replace(_IMAGINARY, "'im"))
+            return Name(name)
         case ast.Subscript(ast.Name(name), ast.BinOp(ast.Name("t"), ast.Sub(), back)):
             if isinstance(back, ast.Constant):
                 return Name(name, int(str(back.value)))
             return Name(name, 1, size=inner(back))
+        case ast.Subscript(operand, ast.Tuple(places)):
+            return la.Part(inner(operand), tuple(_place(each, cells) for each in places))
+        case ast.Subscript(operand, place):
+            return la.Part(inner(operand), (_place(place, cells),))
+        case ast.List(elements):
+            return Call("[]", tuple(map(inner, elements)))
         case ast.UnaryOp(ast.USub(), operand):
             return Call("neg", (inner(operand),))
         case ast.BinOp(left, symbol, right):
             return Call(_SYMBOLS[type(symbol)], (inner(left), inner(right)))
         case ast.Compare(left, [symbol], [right]):
             return Call(_SYMBOLS[type(symbol)], (inner(left), inner(right)))
+        case ast.BoolOp(symbol, [left, right]):
+            return Call(_SYMBOLS[type(symbol)], (inner(left), inner(right)))
+        case ast.Call(ast.Name("einsum"), [ast.Constant(letters), *operands]):
+            return Call(f"einsum {letters}", tuple(map(inner, operands)))
         case ast.Call(ast.Name(function), operands, keywords) if function in cells:
             sizes = tuple((str(each.arg), inner(each.value)) for each in keywords)
             return Call(function, tuple(map(inner, operands)), sizes=sizes)
@@ -303,10 +241,19 @@ def _read(tree: ast.expr, cells: Collection[str]) -> Expression:
     raise AssertionError(ast.dump(tree))
 
 
+def _place(tree: ast.expr, cells: Collection[str]) -> Expression | la.Span | None:
+    match tree:
+        case ast.Slice(start, stop):
+            return la.Span(*(end and _read(end, cells) for end in (start, stop)))
+        case ast.Constant(value) if value is ...:
+            return None
+    return _read(tree, cells)
+
+
 def _number(tree: ast.expr) -> float:
-    assert isinstance(tree, ast.Constant)
-    assert isinstance(tree.value, int | float)
-    return tree.value
+    value = ast.literal_eval(tree)
+    assert isinstance(value, int | float)
+    return value
 
 
 _SYMBOLS: dict[type, str] = {
@@ -317,5 +264,11 @@ _SYMBOLS: dict[type, str] = {
     ast.MatMult: "@",
     ast.Pow: "**",
     ast.Lt: "<",
+    ast.LtE: "<=",
     ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.And: "and",
+    ast.Or: "or",
 }

@@ -22,8 +22,9 @@ from rollc.support import threads
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.compare import WAYS, Different, Unsure, run, ways_of
 from tests.commands.random_programs.features import features
-from tests.commands.random_programs.generate import Settings, generate
+from tests.commands.random_programs.generate import generate
 from tests.commands.random_programs.shrink import shrink
+from tests.commands.random_programs.writing.scope import Settings
 
 
 @dataclass

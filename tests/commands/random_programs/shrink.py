@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tests.commands.random_programs import language as la
-from tests.commands.random_programs.generate import Settings
 from tests.commands.random_programs.language import Call, Expression, Name, Number
+from tests.commands.random_programs.writing.scope import Settings
 
 Pair = tuple[la.Program, Settings]
 

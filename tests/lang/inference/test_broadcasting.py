@@ -80,6 +80,24 @@ def test_a_cycle_has_the_shape_that_its_operands_broadcast_to(
     assert graph_of(*lines)["o"].type.shape == shape
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [((1, 1), (2, 1, 1)), ((2, 3, 1), (1,)), ((2, 1, 1), (1, 1)), ((1, 1, 1), (2, 1, 4))],
+)
+def test_a_factor_of_one_element_stays_a_matrix_or_a_vector(
+    a: tuple[int, ...], b: tuple[int, ...]
+) -> None:
+    text = f"net n\nparam a: {[*a]}, b: {[*b]}\no = a @ b\np = a * b + sum(a @ b)\noutput o, p"
+    graph, _ = read_spec(text, "n.roll")
+    assert verify(graph) == []
+    random = np.random.default_rng(0)
+    given = {"a": random.normal(size=a), "b": random.normal(size=b)}
+    found = interpret(graph, given, {"t": 1, "batch": 1})
+    product = given["a"] @ given["b"]
+    np.testing.assert_allclose(found["o"], product, rtol=1e-15)
+    np.testing.assert_allclose(found["p"], given["a"] * given["b"] + product.sum(), rtol=1e-15)
+
+
 def test_a_matrix_that_is_multiplied_may_be_declared() -> None:
     graph = graph_of("o: [N, M] = tanh((m @ transpose(m) @ o[t-1]) * y)")
     assert graph["o"].type == Type("float", (3, 4), ("t", "batch"))

@@ -135,6 +135,23 @@ def test_cycles_that_say_nothing(lines: list[str], found: tuple[int, ...]) -> No
 
 
 @pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (["h = where(h[t-2] == 0, argmax(square + y, axis=1), h[t-1])"], Type("index", (3,))),
+        (["h = where(h[t-1] == h[t-2], argmax(square, axis=0), h[t-1])"], Type("index", (3,))),
+        (["h = where(h[t-1] != 1, argmax(x), h[t-1])"], Type("index", ())),
+        # The larger bound, whichever is known first.
+        (["h = where(h[t-1] == 1, argmax(rows, axis=1), g)",
+          "g = where(h[t-1] == 2, argmax(square, axis=1), g[t-2])"], Type("index", (3,))),
+    ],
+)  # fmt: skip
+def test_cycles_through_indices(lines: list[str], found: Type) -> None:
+    own = type_of("h", *lines)
+    assert (own.kind, own.shape) == (found.kind, found.shape)
+    assert own.bound == 3
+
+
+@pytest.mark.parametrize(
     ("lines", "codes"),
     [
         (["h = where(y > 0, h[t-1], h[t-2])"], ["R217"]),  # chosen from by a number, and not one

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.language import Call, Expression, Name, Number
+from tests.commands.random_programs.writing.scope import Known, Scope, Shape
 
 if TYPE_CHECKING:
-    from tests.commands.random_programs.generate import Known, Scope, Shape, Writer
+    from tests.commands.random_programs.generate import Writer
 
 
 def grid(writer: Writer, scope: Scope) -> None:
@@ -29,8 +30,6 @@ def grid(writer: Writer, scope: Scope) -> None:
 
 class _Grid:
     def __init__(self, writer: Writer, scope: Scope) -> None:
-        from tests.commands.random_programs.generate import Known
-
         self.writer, self.scope = writer, scope
         self.first, self.second = writer.random.sample(scope.axes, 2)
         self.signs = {axis: writer.into(1, 1, -1) for axis in scope.axes}
@@ -63,7 +62,11 @@ class _Grid:
                 return Name(name, self.back(first), first)
             case "second":
                 return Name(name, self.back(second), second)
-        across = writer.into(1, 1, 2, -1, -2)
+        return self.across(name, writer.into(1, 1, 2, -1, -2))
+
+    def across(self, name: str, across: int) -> Name:
+        """A read along both axes."""
+        writer, first, second = self.writer, self.first, self.second
         delays = {first: self.back(first), second: across}
         (axis, delay), (other, more) = writer.random.sample(sorted(delays.items()), 2)
         return Name(name, delay, axis, also=((more, other),))
@@ -90,6 +93,8 @@ class _Grid:
             *(self.read(writer.choose(*self.names)) for _ in range(writer.choose(0, 1, 2))),
             *(Name(other) for other in others if writer.chance()),
         ]
+        if not writer.online and writer.chance(0.1):  # from both sides
+            reads += [self.across(name, side) for side in (1, -1)]
         if place + 1 < len(self.names) and all(read.name == name for read in reads):
             reads.append(self.read(self.names[place + 1]))
         terms += [self.term(shape, read) for read in reads]
@@ -124,8 +129,6 @@ class _Grid:
 
     def summary(self, name: str, shape: Shape) -> Expression:
         """What one step along the first axis has of all along the other one."""
-        from tests.commands.random_programs.generate import Known
-
         writer, scope, known = self.writer, self.scope, self.states[name]
         summary = writer.fresh("m", odd=False)
         function = writer.choose("mean", "max", "min", "sum", "last", "first")

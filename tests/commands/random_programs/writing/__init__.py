@@ -1,0 +1,1 @@
+"""The parts of a writer of programs, by what they write."""
