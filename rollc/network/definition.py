@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rollc.errors import InputError
 from rollc.ir.graph import Graph
 from rollc.network.derivatives.gradients import Wrt, wanted
-from rollc.network.interface import Arrays, Interface
+from rollc.network.interface import Arrays, Interface, Lengths, Steps
+from rollc.network.noise_draws import Seed
 from rollc.support.checks import choice
 
 if TYPE_CHECKING:
@@ -102,20 +103,50 @@ class Definition:
             axis = self.axis_of_state(state)
         return self.streaming(axis, self.interface.has_lengths(state))
 
-    def starting(self, axis: str | None, lengths: bool) -> Streaming:
-        """What gives the state before the first step, of steps along an axis or of windows."""
+    def initial_state(
+        self,
+        params: Arrays,
+        inputs: Arrays | None,
+        steps: Steps | None,
+        axis: str | None,
+        lengths: Lengths | None,
+        training: bool,
+        seed: Seed,
+    ) -> dict[str, Array]:
+        """The state before the first step, of steps along an axis and of windows.
+
+        What windows alone have of it, since a loss reads it, is there as far as the inputs tell.
+        """
+        given = (params, inputs, steps, lengths, training, seed)
+        windows = self._starting(axis, lengths is not None)
+        if windows is None:
+            return self.streaming(axis, lengths is not None).initial_state(*given)
+        if windows.axis not in self.axes_of_steps:
+            return windows.initial_state(*given)
+        found = self.streaming(windows.axis, lengths is not None).initial_state(*given)
+        missing = windows.own.states.keys() - found.keys()
+        if missing and windows.begins_with(inputs):
+            rows = windows.initial_state(*given)
+            found |= {name: rows[name] for name in rows if name in missing}
+        return found
+
+    def _starting(self, axis: str | None, lengths: bool) -> Streaming | None:
+        """What gives the state before the first of windows; None where there are none of their own.
+
+        Without an axis they are along that of the steps, if there is one.
+        """
         from rollc.network.steps.streaming import start_of_windows
         from rollc.network.steps.windows import axis_of_windows
 
-        try:
-            return self.streaming(axis, lengths)
-        except InputError:
-            found = axis_of_windows(self.graph, axis)
-            if found is None:
-                raise
-        own = self.windows(found).interface
+        if axis is None and self.axes_of_steps:
+            axis = self.axes_of_steps[0] if len(self.axes_of_steps) == 1 else axis
+            if axis is None:
+                return None  # which is to be said
+        found = axis_of_windows(self.graph, axis)
+        if found is None:
+            return None
         rest = (self.kernel, self.dtype, found, lengths, self.constants)
-        return start_of_windows(self.graph, self.interface, own, *rest)
+        return start_of_windows(self.graph, self.interface, self.windows(found).interface, *rest)
 
     def axis_of_state(self, state: Arrays) -> str:
         """The axis that a state is along, of several; raises :class:`InputError` for none."""

@@ -999,8 +999,8 @@ class Network:
         >>> {name: array.shape for name, array in state.items()}
         {'h': (1, 4, 3), 'c': (1, 4, 3)}
         """
-        run = self._definition.starting(axis, lengths is not None)
-        return run.initial_state(params, inputs, steps, lengths, training, seed)
+        given = (params, inputs, steps, axis, lengths, training, seed)
+        return self._definition.initial_state(*given)
 
     def step(
         self,

@@ -58,6 +58,11 @@ def output_name(name: str) -> str:
     return f"{name}'kept"
 
 
+def alive_name(name: str) -> str:
+    """The node that has the place of a leaf, or of what all share, for each sequence."""
+    return f"{name}'alive"
+
+
 class LengthsError(Exception):
     """A graph that cannot run on ragged batches, and why."""
 
@@ -192,7 +197,7 @@ class _Lengths:
         for node in self.source.nodes:
             leaf = node.operation in GIVEN and self._has_padding(node.type)
             if leaf or (node.name not in self.own and node.initial in self.own):
-                name = f"{node.name}'alive"
+                name = alive_name(node.name)
                 self.masked[node.name] = self._mask(name, Edge(node.name), node.initial).source
         touched = [node for node in self.source.nodes if self._is_touched(node)]
         for edge in dict.fromkeys(edge for node in touched for edge in node.operands):

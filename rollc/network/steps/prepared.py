@@ -163,8 +163,7 @@ class Prepared:
         -------
         dict of str to ndarray
         """
-        run = self._definition.streaming(axis, lengths is not None)
-        return run.initial_state({}, inputs, steps, lengths, training, seed)
+        return self._definition.initial_state({}, inputs, steps, axis, lengths, training, seed)
 
     def step(
         self,

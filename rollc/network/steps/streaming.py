@@ -41,7 +41,7 @@ from rollc.network.interpreted import kernel_of_nothing, need_something
 from rollc.network.noise_draws import Seed, draw_noise
 from rollc.support.checks import mapping
 from rollc.transforms.empty_axes import without_steps
-from rollc.transforms.ragged import with_lengths
+from rollc.transforms.ragged import alive_name, with_lengths
 from rollc.transforms.state import why_no_state
 from rollc.transforms.streaming_split import why_no_steps, why_no_stream
 
@@ -152,8 +152,10 @@ class Streaming:
             need_something(self.steps, [name for name in starts if name is not None], sizes)
             steps_graph = without_steps(self.steps, sizes.without_steps)
         values = initial_values(steps_graph, {**leaves, **held}, sizes.axes, self.dtype, self.axis)
+        # With lengths, what stands for a value may be read in its place.
+        kept = {name: alive_name(name) for name in self.own.states if name not in values}
         rows = {
-            name: state_given_back(values[name], spec, sizes)
+            name: state_given_back(values[kept.get(name, name)], spec, sizes)
             for name, spec in self.own.states.items()
         }
         rows |= {name: given_back(held[name], spec, sizes) for name, spec in self.own.held.items()}
@@ -287,6 +289,7 @@ class Streaming:
         counts: dict[str, Any] = {
             axis: state[name] for axis, name in self._counts.items() if name in state
         }
+        state = {name: state[name] for name in state if name not in self.own.beside}
         rows = {name: state[name] for name in state if name not in self._counts.values()}
         _, sizes = self.own.leaves(
             {},
@@ -318,6 +321,12 @@ class Streaming:
         """Raises :class:`InputError` where a step alone has not the outputs of all."""
         if self._no_steps is not None:
             raise InputError(_cannot(self.whole.name, self._no_steps))
+
+    def begins_with(self, inputs: Arrays | None) -> bool:
+        """Whether there are all inputs that the state before the first step is computed from."""
+        slots = {*self.whole.inputs, *self.whole.targets}
+        given = {} if inputs is None else mapping("inputs", inputs)
+        return slots.intersection(node.name for node in self._before.nodes) <= given.keys()
 
     @property
     def state(self) -> dict[str, Spec]:
@@ -439,6 +448,7 @@ def streaming_of(
         own,
         held={name: spec for name, spec in own.held.items() if name in given},
         params={name: spec for name, spec in own.params.items() if name not in constants},
+        beside=frozenset(delayed(graph, axis)) - own.states.keys() - own.held.keys(),
     )
     names = (
         stream_entry(graph, "stream", axis, lengths),

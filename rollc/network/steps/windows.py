@@ -35,7 +35,9 @@ def axis_of_state(
     rows = {axis: delayed(graph, axis).keys() for axis in graph.axes}
     reasons = {axis: why_no_state(graph, axis) for axis in graph.axes}
     possible = [axis for axis, reason in reasons.items() if reason is None]
-    found = [axis for axis in possible if rows[axis] <= given <= rows[axis] | beside(axis)]
+    found = [
+        axis for axis in possible if rows[axis] and rows[axis] <= given <= rows[axis] | beside(axis)
+    ]
     found = found or [axis for axis in graph.axes if rows[axis] & given]
     found = found or [*stepped] or possible
     if len(found) > 1:

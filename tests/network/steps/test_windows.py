@@ -231,6 +231,26 @@ def test_the_gradient_of_a_window_reaches_the_encoder() -> None:
     np.testing.assert_array_equal(alone["W"], gradients["W"])
 
 
+@pytest.mark.parametrize("lengths", [None, [4, 1, 3]])
+def test_what_a_loss_alone_reads_is_part_of_the_state(lengths: Any) -> None:
+    text = DECODER.replace("loss mean(sum(d * d), over t)", "loss mean(sum(d * q), over t)")
+    net = network(text + "q = tanh(0.5 * q[t-1] + y)\ninit q = last(e)\n")
+    params, given = given_for(net)
+    own = None if lengths is None else {"s": lengths}
+    state = net.initial_state(params, {"x": given["x"]}, lengths=own)
+    assert {"d", "q"} <= state.keys()
+    outputs, after = net.step(params, state, {"y": given["y"][0]})
+    assert "q" not in after
+    np.testing.assert_allclose(
+        outputs["d"], net.forward(params, given, lengths=own)["d"][0], rtol=1e-12
+    )
+    losses = []
+    for steps in windows("t", 1):
+        loss, _, state = net.value_and_grad(params, cut(net, given, "t", steps), state=state)
+        losses.append(loss)
+    assert np.mean(losses) == pytest.approx(net.loss(params, given, lengths=own), rel=1e-12)
+
+
 def test_what_no_single_step_gives_has_a_state_in_windows() -> None:
     text = WHOLE.replace("output h, g\n", "m = mean(h, over t)\noutput m\n")
     net = network(text)
