@@ -548,6 +548,7 @@ def test_train_fits_and_run_takes_what_it_wrote(run: Run) -> None:
 
 def test_train_in_batches_goes_through_all_the_data(run: Run) -> None:
     arguments = ("train", "tiny.roll", "--data", "data.npz", "--epochs", "3", "--seed", "4")
+    assert run("build", "tiny.roll").status == 0  # the first of the two would say that it is
     first, second = (run(*arguments, "--batch", "1") for _ in range(2))
     assert first.status == 0, first.err
     assert first == second
