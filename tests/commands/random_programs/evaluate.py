@@ -275,12 +275,18 @@ class Sequence:
                 return self.read(name, self._delays(expression), at, None)
             case Part(operand, places):
                 whole = self.real(self._operand(operand, expression, at, owner))
-                return whole[tuple(self._place(place, at, owner) for place in places)]
+                between = places.index(None) if None in places else len(places)
+                own = [
+                    self._place(place, whole.shape[n - (len(places) * (n > between))], at, owner)
+                    for n, place in enumerate(places)
+                ]
+                return whole[tuple(own)]
             case Call():
                 return self.call(expression, at, owner)
         raise AssertionError(expression)
 
-    def _place(self, place: Expression | Span | None, at: Place, owner: str) -> Any:
+    def _place(self, place: Expression | Span | None, size: int, at: Place, owner: str) -> Any:
+        """A place of a dimension; numbers that are computed are rounded down, and are inside."""
         match place:
             case None:
                 return ...
@@ -288,7 +294,12 @@ class Sequence:
                 return slice(*(end and int(end.value) for end in (start, stop)))
             case Number(value):
                 return int(value)
-        return self.compute(place, at, owner)
+        found = self.compute(place, at, owner)
+        if _is_index(found):
+            return found
+        number = self.real(found).detach()
+        self.margin.see(number - number.round(), number.abs(), "a place")
+        return number.floor().clamp(0, size - 1).to(torch.int64)
 
     def _delays(self, read: Name) -> dict[str, int]:
         return {self._settled(axis): delay for axis, delay in read.delays.items()}

@@ -21,7 +21,13 @@ FORMS = frozenset(
         *("sizes in cells", "init from outside", "function", "function with a derivative"),
         *("delay into the past", "delay into the future", "delays of both signs", "h[t]"),
         *("delay beyond the sequence", "stop every", "slice", "element", "split"),
-        *("element by an index", "several places", "ellipsis", "axis from the end"),
+        *(
+            "element by an index",
+            "elements by numbers",
+            "several places",
+            "ellipsis",
+            "axis from the end",
+        ),
         *("split along a dimension", "own name in a repetition", "cells in an array"),
         *("layers in an array", "delay of an element", "init of an element", "reset of an element"),
         *("state of indices with a shape", "init of indices with a shape", "reset of indices"),
@@ -344,8 +350,11 @@ def _of_expression(
             for place in places:
                 if isinstance(place, la.Span):
                     yield "slice"
+                elif isinstance(place, la.Number):
+                    yield "element"
                 elif place is not None:
-                    yield "element" if isinstance(place, la.Number) else "element by an index"
+                    number = isinstance(place, Call) and place.function == "*"
+                    yield "elements by numbers" if number else "element by an index"
         case Call("feed"):
             yield f"feed {settings.feed}" if settings is not None else "feed"
         case Call("stop", options=options) if options:

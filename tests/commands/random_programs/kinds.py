@@ -20,6 +20,8 @@ from tests.commands.random_programs.operations import (
 SLOPED = "sloped"  # a call that no spec can write: a value, then slopes, then their arguments
 ENDS = ("first", "last")
 SAME = (*ENDS, "along", "identity", "stop", "dropout", "inverse", "cholesky")
+ON_VECTORS = ("softmax", "log_softmax", "logsumexp", "prod", "norm", "argmax", "layer_norm")
+ON_VECTORS += ("cumsum", "cumprod", "sort", "argsort", "top_k")  # alone: else with a dimension
 REAL = ("real", "imag", "abs", "angle")
 DTYPES = {
     "float": torch.float64,
@@ -64,7 +66,11 @@ def kind_of(expression: Expression, read: Reader, sure: bool = False) -> Kind | 
             whole = kind_of(operand, read, sure)
             if whole is None:
                 return None
-            return replace(whole.number, shape=whole.zeros()[tuple(map(_place, places))].shape)
+            own = tuple(_place(place, read, sure) for place in places)
+            shape = tuple(whole.zeros()[own].shape)
+            if 0 in shape:
+                raise IndexError("no elements")
+            return replace(whole.number, shape=shape)
     assert isinstance(expression, Call)
     return _of_call(expression, read, sure)
 
@@ -108,6 +114,8 @@ def _settled(function: str, call: Call, kinds: list[Kind]) -> Kind:
     options, first = dict(call.options), kinds[0] if kinds else Kind("float")
     match function:
         case "dot" | "outer" if any(len(kind.shape) != 1 for kind in kinds):
+            raise IndexError(function)
+        case _ if function in ON_VECTORS and "axis" not in options and len(first.shape) != 1:
             raise IndexError(function)
         case "dot" if kinds[0].shape != kinds[1].shape:
             raise IndexError(function)
@@ -185,8 +193,8 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return tuple(left)
 
 
-def _place(place: Expression | la.Span | None) -> object:
-    """An element where an index chooses one: they are all of one shape."""
+def _place(place: Expression | la.Span | None, read: Reader, sure: bool) -> object:
+    """Places of the shape that chooses, where that is computed."""
     match place:
         case None:
             return ...
@@ -194,7 +202,8 @@ def _place(place: Expression | la.Span | None) -> object:
             return slice(*(end and int(end.value) for end in (start, stop)))
         case Number(value):
             return int(value)
-    return 0
+    kind = kind_of(place, read, sure)
+    return 0 if kind is None else torch.zeros(kind.shape, dtype=torch.int64)
 
 
 def fill(

@@ -230,6 +230,10 @@ class Dimensions:
                     return la.Part(m, (la.Span(*ends), place)), bound
                 return la.Part(m, (self.choose(la.Span(), None), place)), bound
             case "row":
+                if self.chance(0.3):  # at several places, which are numbers
+                    x, bound = self.vector(other, scope, depth)
+                    turns = Call("*", (Number(1.5), self.vector(size, scope, depth)[0]))
+                    return la.Part(x, (turns,)), bound
                 found = self.index(scope, depth)
                 if found is None or by_chance(found[0]):
                     return None
