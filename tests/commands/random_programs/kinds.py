@@ -146,6 +146,8 @@ def _settled(function: str, call: Call, kinds: list[Kind]) -> Kind:
         else kind.number.zeros()
         for operand, kind in zip(call.operands, kinds, strict=True)
     ]
+    if function == "shift" and abs(int(given[1])) >= first.shape[int(options.get("axis", 0))]:
+        raise IndexError("nothing would be left")
     found = OTHERS[function](options, *given)
     return Kind("complex" if found.is_complex() else "float", tuple(found.shape))
 

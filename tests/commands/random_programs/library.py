@@ -198,11 +198,6 @@ def _split(text: str) -> list[str]:
     return [each.strip() for each in found if each.strip()]
 
 
-def read(text: str, cells: Collection[str] = ()) -> Expression:
-    """An expression from its text; the keywords of a call of one of the cells are its sizes."""
-    return _Reader([], cells).read(text)
-
-
 def _read(tree: ast.expr, cells: Collection[str]) -> Expression:
     def inner(part: ast.expr) -> Expression:
         return _read(part, cells)

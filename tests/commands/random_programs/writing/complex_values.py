@@ -119,9 +119,9 @@ class ComplexValues:
                         return la.cut(z, 1, None), bound
                     case "roll":
                         z, bound = self.complex_leaf(shape, scope, depth - 1)
-                        return Call(
-                            self.choose("roll", "shift"), (z, Number(self.choose(0, 1)))
-                        ), bound
+                        one = Call("roll", (z, Number(self.choose(0, 1))))
+                        far = Call("shift", (z, Number(int(isinstance(size, int) and size > 1))))
+                        return self.choose(one, far), bound
                     case "sum":
                         z, bound = self.complex_leaf((size, other), scope, depth - 1)
                         axis = (("axis", float(self.choose(1, -1))),)

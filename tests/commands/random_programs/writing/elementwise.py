@@ -20,8 +20,8 @@ from tests.commands.random_programs.writing.scope import (
 class Elementwise:
     def narrower(self, shape: Shape) -> Shape:
         """A shape that broadcasts to another one."""
-        if len(shape) == 1:
-            return (1,)
+        if len(shape) != 2:
+            return self.choose(shape[1:], (1,)) if shape[1:] else (1,)
         return self.choose(shape[1:], shape[1:], (shape[0], 1), (shape[0], 1), (1, shape[1]), (1,))
 
     def operand(self, shape: Shape, scope: Scope, depth: int) -> Written:
