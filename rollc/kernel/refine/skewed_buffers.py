@@ -98,15 +98,16 @@ class _Copies:
         self.whole = function
         self.buffers = buffers
         self.filled = {one.buffer for one in function.body if isinstance(one, Fill)}
-        self.twins: dict[str, str] = {}
+        self.twins: dict[tuple[str, Skew], str] = {}
 
     def function(self) -> Function:
         made = [self._loop(one) if isinstance(one, Loop) else one for one in self.whole.body]
         body: list[Statement] = []
         for statement in made:
             body.append(statement)
-            if isinstance(statement, Fill) and statement.buffer in self.twins:
-                body.append(replace(statement, buffer=self.twins[statement.buffer]))
+            if isinstance(statement, Fill):
+                twins = [twin for (name, _), twin in self.twins.items() if name == statement.buffer]
+                body += [replace(statement, buffer=twin) for twin in twins]
         found = tuple(body)
         if found == self.whole.body:
             return self.whole
@@ -128,7 +129,7 @@ class _Copies:
             if not buffer.around or name in self.filled:
                 twin = self._named(f"{name}@diagonals")
                 self.buffers[twin] = replace(buffer, name=twin, role="scratch", skew=skew[1])
-                self.twins[name] = twin
+                self.twins[name, skew] = twin
         body: list[Simple | Shifted | Loop] = []
         for part in loop.body:
             if isinstance(part, Shifted):
@@ -156,11 +157,13 @@ class _Copies:
                 yield statement
                 continue
             for ref in dict.fromkeys(reads(statement)):
-                if self._is_plain(ref, skew) and ref.buffer not in self.twins and ref not in copies:
+                twin = (ref.buffer, skew) in self.twins
+                if self._is_plain(ref, skew) and not twin and ref not in copies:
                     copies[ref] = copy = self._copy(ref, loop.across)
                     yield self._moved(ref, copy, loop.across)
             nest = replace(
-                statement, body=tuple(self._assign(assign, copies) for assign in statement.body)
+                statement,
+                body=tuple(self._assign(assign, copies, skew) for assign in statement.body),
             )
             yield nest
             for old, new in zip(statement.body, nest.body, strict=True):
@@ -181,17 +184,18 @@ class _Copies:
         over = (across, *((BATCH,) if self.buffers[source.buffer].batch else ()))
         return Nest(over, (), (Assign(target.buffer, "identity", (source,), store=target),))
 
-    def _assign(self, assign: Assign, copies: dict[Ref, Ref]) -> Assign:
+    def _assign(self, assign: Assign, copies: dict[Ref, Ref], skew: Skew) -> Assign:
         operands: list[Operand] = []
         for operand in assign.operands:
             if isinstance(operand, Ref):
-                operand = copies.get(operand) or self._twin(operand)
+                operand = copies.get(operand) or self._twin(operand, skew)
             operands.append(operand)
-        store = None if assign.store is None else self._twin(assign.store)
+        store = None if assign.store is None else self._twin(assign.store, skew)
         return replace(assign, operands=tuple(operands), store=store)
 
-    def _twin(self, ref: Ref) -> Ref:
-        return replace(ref, buffer=self.twins.get(ref.buffer, ref.buffer))
+    def _twin(self, ref: Ref, skew: Skew) -> Ref:
+        """The reference to the buffer that lies by these diagonals: others have twins of theirs."""
+        return replace(ref, buffer=self.twins.get((ref.buffer, skew), ref.buffer))
 
 
 def _is_of_numbers(statement: Simple, loop: Loop) -> TypeGuard[Nest]:
