@@ -84,9 +84,13 @@ def kernel_graphs(
         second = has_second and (state is None or len(graph.axes) == 1)
 
         def derived(of: Literal["loss", "outputs"]) -> Graph:
-            found = prepared(state, lengths, truncate)
-            found = found if of == "loss" else run(CANONICALIZE, run(OUTPUTS, found))
-            found = run(AVERAGE if combine == "mean" else ADJOINT, found, of)
+            if combine == "mean":  # over the steps that read a parameter as it is written
+                found = opened(state, lengths, truncate)
+                found = run(AVERAGE, found if of == "loss" else run(OUTPUTS, found), of)
+            else:
+                found = prepared(state, lengths, truncate)
+                found = found if of == "loss" else run(CANONICALIZE, run(OUTPUTS, found))
+                found = run(ADJOINT, found, of)
             made: Graph = run(CANONICALIZE, found)
             return made
 

@@ -54,3 +54,34 @@ def test_an_initial_value_is_one_copy_along_the_other_axis_too(
         _, found[combine] = net.value_and_grad(params, inputs, lengths=lengths)
     assert found["mean"]["p"] == pytest.approx(found["sum"]["p"])
     assert found["mean"]["q"] == pytest.approx(found["sum"]["q"] / 4)  # it meets x, along t
+
+
+@pytest.mark.parametrize("of", ["loss", "outputs"])
+@pytest.mark.parametrize(
+    ("value", "copies"),
+    [
+        ("sin(x) + W @ concat(z, o[t-1])", 4),  # the part that meets z could be computed once
+        ("x * where(2 <= 0.25, z, W[0, :2])", 1),  # W alone, but at each sequence as z is
+        ("x * (sum(W[0]) + 0 * x)", 4),
+        ("x * sum(W[:, :2] @ z)", 1),
+    ],
+)
+def test_what_counts_are_the_reads_as_they_are_written(value: str, copies: int, of: str) -> None:
+    """Whatever is simplified then."""
+    spec = (
+        f"net n\nstatic input z: [2]\ninput x: [2]\nparam W: [2, 4]\no: [2] = {value}\noutput o\n"
+    )
+    random = np.random.default_rng(0)
+    inputs = {"x": random.normal(size=(4, 3, 2)), "z": random.normal(size=(3, 2))}
+    params = {"W": random.normal(size=(2, 4))}
+    found = {}
+    for combine in ("sum", "mean"):
+        net = network_of(
+            f"{spec}loss mean(sum(o), over t)\n", "float64", backend="reference", combine=combine
+        )
+        if of == "loss":
+            _, found[combine] = net.value_and_grad(params, inputs)
+        else:
+            outputs, pull = net.vjp(params, inputs)
+            found[combine] = pull({"o": np.ones_like(outputs["o"])})
+    np.testing.assert_allclose(found["mean"]["W"], found["sum"]["W"] / copies, rtol=1e-12)
