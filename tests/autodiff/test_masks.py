@@ -84,11 +84,18 @@ def taken(operation: str, case: Case) -> Array:
 
 
 def ordinary(graph: Graph, ok: Array) -> dict[str, Array]:
-    """Leaves that suit every operation, of numbers from 0.5 to 1, and the condition."""
+    """Leaves that suit every operation, and the condition.
+
+    Numbers are from 0.5 to 1, and 2 larger on the diagonal of a square matrix: it is definite.
+    """
     leaves = {
         name: 0.5 + 0.45 * np.tanh(np.abs(array)) if array.dtype.kind == "f" else array
         for name, array in values(graph, SIZES).items()
     }
+    for name in leaves:
+        shape = graph[name].type.shape
+        if len(shape) == 2 and shape[0] == shape[1]:
+            leaves[name] = leaves[name] + 2 * np.eye(*shape)
     return {**leaves, "ok": np.where(ok, 1.0, -1.0)}
 
 
