@@ -118,6 +118,8 @@ class Definition:
         What windows alone have of it, since a loss reads it, is there as far as the inputs tell.
         """
         given = (params, inputs, steps, lengths, training, seed)
+        if axis is not None and not isinstance(axis, str):
+            axis = choice("axis", axis, self.interface.axes)
         windows = self._starting(axis, lengths is not None)
         if windows is None:
             return self.streaming(axis, lengths is not None).initial_state(*given)

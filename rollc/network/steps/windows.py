@@ -35,9 +35,13 @@ def axis_of_state(
     rows = {axis: delayed(graph, axis).keys() for axis in graph.axes}
     reasons = {axis: why_no_state(graph, axis) for axis in graph.axes}
     possible = [axis for axis, reason in reasons.items() if reason is None]
-    found = [
-        axis for axis in possible if rows[axis] and rows[axis] <= given <= rows[axis] | beside(axis)
-    ]
+    # Others are those of a network that was fed in another way, which go unread.
+    others = {
+        axis: given - rows[axis] - beside(axis)
+        for axis in possible
+        if rows[axis] and rows[axis] <= given
+    }
+    found = [axis for axis, own in others.items() if all(own <= each for each in others.values())]
     found = found or [axis for axis in graph.axes if rows[axis] & given]
     found = found or [*stepped] or possible
     if len(found) > 1:

@@ -281,11 +281,7 @@ def test_a_window_of_no_steps_leaves_the_state() -> None:
     ("text", "state", "message"),
     [
         (WHOLE, {}, "`grid`: expected the state along one axis, "),
-        (
-            DECODER,
-            {"d": 0, "e": 0, "q": 0},
-            "expected the state along one axis, `e` along s or `d`",
-        ),
+        (DECODER, {"d": 0, "e": 0, "q": 0}, "unknown state `q`: expected `d`"),
         (
             DECODER.replace("t-1", "t+1"),
             {"d": 0},

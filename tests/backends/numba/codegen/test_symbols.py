@@ -141,16 +141,17 @@ def code(source: str) -> list[str]:
 
 
 @cache
-def plain(template: str) -> dict[str, list[str]]:
+def plain(template: str) -> list[list[str]]:
     names = {place: f"{place}0" for place in PLACE.findall(template)}
-    return {entry: code(source) for entry, source in kernels(spec_of(template, names))}
+    return [code(source) for _, source in kernels(spec_of(template, names))]
 
 
 def check(template: str, names: Sequence[str]) -> None:
     text = spec_of(template, renamed(template, names))
-    for entry, source in kernels(text):
+    # The kernels of a time axis are named after it.
+    for (entry, source), expected in zip(kernels(text), plain(template), strict=True):
         compile(source, entry, "exec")
-        expected, found = plain(template)[entry], code(source)
+        found = code(source)
         there: dict[str, str] = {}
         back: dict[str, str] = {}
         assert len(expected) == len(found), (text, entry)
