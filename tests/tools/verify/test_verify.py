@@ -377,7 +377,7 @@ def test_ties_are_kinks_and_ties_that_stay_are_none() -> None:
 
 def test_every_operation_whose_slope_chooses_says_its_choices() -> None:
     """A rule that compares is the rule of an operation of several pieces."""
-    # Their rules only keep what is not finite out, and digits in; that of `cholesky` compares places.
+    # Their rules only keep what is not finite out, and digits in; `cholesky`'s compares places.
     smooth = {"power", "logistic_loss", "binary_cross_entropy", "atan2", "cholesky"}
     by_value = {"mod", "arrange", "put_back"}  # they choose by what they compute, not in their rule
     for name, cases in CASES.items():
