@@ -63,6 +63,8 @@ FORMS = frozenset(
             "stack of elements",
         ),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
+        *("function that reads a parameter", "function that reads an input"),
+        *("function that reads a value",),
         *("recurrence along two axes", "delays along both axes", "input over both axes"),
         *("init over an axis", "init over an axis that runs over the other", "init over both axes"),
         *("init over an axis with rows", "from both sides across"),
@@ -124,6 +126,7 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
             yield "init rows"
             if init.name in resets:
                 yield "reset to rows"
+    yield from _of_functions(program)
     yield from _of_states(program, types)
     yield from _of_arrays(program, cells)
     for output in program.of(la.Output):
@@ -182,6 +185,18 @@ def _features(program: la.Program, settings: Settings) -> Iterator[str]:
     both = any(len(each) > 1 for each in signs.values())
     if both or len({frozenset(each) for each in signs.values()}) > 1:
         yield "delays of both signs"
+
+
+def _of_functions(program: la.Program) -> Iterator[str]:
+    """Of what functions of the spec read there, beside their arguments."""
+    words = {part.name: "a parameter" for part in program.of(la.Param)}
+    words |= {part.name: "an input" for part in program.of(la.Input)}
+    words |= {name: "a value" for part in program.of(la.Equation) for name in part.names}
+    for function in program.of(la.Function):
+        for value in la.expressions(function):
+            for part in la.walk(value):
+                if isinstance(part, Name) and part.name in words.keys() - {*function.arguments}:
+                    yield f"function that reads {words[part.name]}"
 
 
 def _of_states(program: la.Program, types: dict[str, la.Type | None]) -> Iterator[str]:

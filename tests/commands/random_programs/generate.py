@@ -24,10 +24,12 @@ from tests.commands.random_programs.writing.complex_values import ComplexValues
 from tests.commands.random_programs.writing.conditions import Conditions
 from tests.commands.random_programs.writing.dimensions import Dimensions
 from tests.commands.random_programs.writing.elementwise import Elementwise
+from tests.commands.random_programs.writing.functions import Functions
 from tests.commands.random_programs.writing.grids import grid
 from tests.commands.random_programs.writing.library_uses import LibraryUses
 from tests.commands.random_programs.writing.reductions import Reductions
 from tests.commands.random_programs.writing.scope import (
+    Function,
     Known,
     Scope,
     Settings,
@@ -50,6 +52,7 @@ class Writer(
     Reductions,
     Steps,
     Cells,
+    Functions,
     LibraryUses,
     States,
     ShapedStates,
@@ -64,7 +67,7 @@ class Writer(
         self.consts: dict[str, float] = {}
         self.names: set[str] = set()
         self.uses: list[Use] = []
-        self.functions: dict[str, tuple[int, bool]] = {}  # its arguments; whether elementwise
+        self.functions: dict[str, Function] = {}
         self.positive: set[str] = set()  # of these, those whose operands but the first are positive
         self.rate = 0.2
         self.deep: list[str] = []
@@ -135,6 +138,8 @@ class Writer(
                 self.owned.add(name)
         for _ in range(self.choose(0, 0, 1, 2)):
             self.own_function()
+        if self.chance(0.1):
+            self.function_of_spec(scope)
         for _ in range(self.choose(0, 0, 1, 1, 2)):
             self.library()
         for _ in range(self.choose(0, 0, 1, 1, 2)):
@@ -147,6 +152,7 @@ class Writer(
             self.repeated,
             self.elements,
             self.element_uses,
+            self.used_function,
         ]
         parts += [self.index_state, self.condition_state]
         parts += [] if self.online else [self.both_ways]

@@ -174,16 +174,21 @@ def _poisson_nll(options: Mapping[str, float], score: Tensor, y: Tensor) -> Tens
     return (torch.exp(score) - y * score + _lgamma(y + 1)).mean()
 
 
+def _log_normal(y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Not finite at a variance of 0, which is no error: nothing may ask for it."""
+    return torch.distributions.Normal(mean, variance.sqrt(), validate_args=False).log_prob(y)
+
+
 def _gaussian_nll(
     options: Mapping[str, float], mean: Tensor, variance: Tensor, y: Tensor
 ) -> Tensor:
-    return -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).mean()
+    return -_log_normal(y, mean, variance).mean()
 
 
 def _mixture_nll(
     options: Mapping[str, float], scores: Tensor, means: Tensor, variances: Tensor, y: Tensor
 ) -> Tensor:
-    each = torch.distributions.Normal(means, variances.sqrt()).log_prob(y)
+    each = _log_normal(y, means, variances)
     return -torch.logsumexp(torch.log_softmax(scores, 0) + each, 0)
 
 

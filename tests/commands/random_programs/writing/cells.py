@@ -201,24 +201,3 @@ class Cells:
             if isinstance(part, Call) and part.function == use.name
         )
         self.uses.append(Use(name, direction, len(results), given, marked, own_start, back, alone))
-
-    def own_function(self) -> None:
-        name = self.fresh("f", odd=False)
-        count = self.choose(1, 2, 2)
-        arguments = tuple("abc"[:count])
-        known = {argument: Known(("S",), frozenset(), 2.0) for argument in arguments}
-        scope = Scope([], known, ("S",), ("t",), "function")
-        value, _ = self.tame(self.expression(("S",), scope, 2), 3.0)
-        read = {part.name for part in la.walk(value) if isinstance(part, Name)}
-        slopes: list[tuple[str, Expression]] = []
-        if self.chance(0.5):
-            for argument in arguments:
-                if self.chance(0.8):
-                    slope, _ = self.tame(self.expression(("S",), scope, 1), 2.0)
-                    slopes.append((argument, slope))
-        for argument in arguments:  # the value runs over what its arguments do
-            if argument not in read:
-                value = Call("+", (value, Call("*", (Number(0.5), Name(argument)))))
-        several = isinstance(value, Call) and self.chance(0.4)
-        self.statements.append(la.Function(name, arguments, value, tuple(slopes), several))
-        self.functions[name] = (count, True)

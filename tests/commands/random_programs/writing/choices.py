@@ -165,6 +165,7 @@ class Choices:
 
     def delayed(self, name: str, delay: int, axis: str, scope: Scope) -> Name:
         marked = not delay and axis in self.known(name, scope).axes and self.chance(0.1)
+        marked = marked and scope.inside != "function"
         if (delay or (marked and scope.inside == "cell")) and not self.known(name, scope).free:
             self.known(name, scope).along = axis
         named = not scope.inside and abs(delay) in self.dims.values()

@@ -208,19 +208,6 @@ class Elementwise:
                 return Call("*", (Number(0), Call("sqrt", (kept,)))), 0.1
         raise AssertionError
 
-    def called(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
-        """A function of one's own, or of the library."""
-        possible = [name for name, (_, each) in self.functions.items() if each or len(shape) == 1]
-        if not possible:
-            return None
-        name = self.choose(*possible)
-        count, _ = self.functions[name]
-        operands = [self.tame(self.expression(shape, scope, depth), 2.0)[0] for _ in range(count)]
-        if name in self.positive:  # all but the first
-            others = (Call("+", (Number(0.5), Call("sigmoid", (x,)))) for x in operands[1:])
-            operands = [operands[0], *others]
-        return Call(name, tuple(operands)), 6.0
-
     def dropout(self, shape: Shape, scope: Scope, depth: int) -> Written | None:
         if not scope.chance:
             return None

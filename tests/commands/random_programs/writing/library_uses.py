@@ -7,7 +7,7 @@ from tests.commands.random_programs.kinds import Kind, kind_of
 from tests.commands.random_programs.language import Call, Expression, Float, Number
 from tests.commands.random_programs.library import FILES, library, texts
 from tests.commands.random_programs.operations import COMPARISONS, ELEMENTWISE
-from tests.commands.random_programs.writing.scope import Known, Scope, Shape, Use
+from tests.commands.random_programs.writing.scope import Function, Known, Scope, Shape, Use
 from tests.commands.random_programs.writing.signatures import MOST, is_size, results, signature
 
 
@@ -26,7 +26,7 @@ class LibraryUses:
                 plain = {*ELEMENTWISE, *COMPARISONS, "where"}
                 calls = (part for part in la.walk(function.value) if isinstance(part, Call))
                 along = any(call.function not in plain for call in calls)
-                self.functions[function.name] = (len(function.arguments), not along)
+                self.functions[function.name] = Function(len(function.arguments), not along)
                 self.positive.add(function.name)
         for cell in texts(name).own.cells:
             found_one = signature(cell.name)

@@ -83,6 +83,16 @@ class Use:
     signature: Signature | None = None  # of a cell of the library
 
 
+@dataclass(frozen=True)
+class Function:
+    """What the call of a function needs to know; ``seen`` are the values of the spec it reads."""
+
+    arguments: int
+    elementwise: bool = True
+    shape: Shape | None = None  # the only one that it takes
+    seen: frozenset[str] = frozenset()
+
+
 @dataclass
 class Scope:
     """Where expressions are written: the spec, a cell or a function."""

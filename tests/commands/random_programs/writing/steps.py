@@ -36,6 +36,9 @@ class Steps:
                 return own - {over}
         inner = expression.operands if isinstance(expression, Call) else la.parts(expression)
         below = frozenset[str]().union(*(self.axes(part, scope) for part in inner))
+        if isinstance(expression, Call) and expression.function in self.functions:
+            seen = self.functions[expression.function].seen
+            below = below.union(*(scope.known[name].axes for name in seen))
         if isinstance(expression, Call) and any(
             expression.function == use.name for use in self.uses
         ):

@@ -47,6 +47,19 @@ class Values:
         self.equation(name, (expression, size), known, scope)
         scope.known[name] = known
 
+    def used_function(self, scope: Scope) -> None:
+        """A function that reads what is there by now, and a value with a call of it."""
+        self.function_of_spec(scope)
+        name, function = next(reversed(self.functions.items()))
+        assert function.shape is not None
+        scope.sampled = False
+        operands = (self.expression(function.shape, scope, 1) for _ in range(function.arguments))
+        call = Call(name, tuple(self.tame(each, 2.0)[0] for each in operands))
+        own, known = self.fresh("v"), Known(function.shape, self.axes(call, scope), 6.0)
+        known.delays = bool(known.axes)
+        self.equation(own, (call, known.size), known, scope)
+        scope.known[own] = known
+
     def repeated(self, scope: Scope) -> None:
         """Passes that start from a value, or from that of the step before."""
         name, count = self.fresh("v"), self.choose(1, 2, 3)
