@@ -18,6 +18,7 @@ FORMS = frozenset(
         *("init number", "init parameter", "init rows", "init computed", "init last or first"),
         *("reset", "reset of a longer delay", "cell", "cell in a cell", "cell in an expression"),
         *("cell with several results", "cell with an init", "cell with a reset", "over a use"),
+        *("size from a size", "size from an input", "size that is rounded"),
         *("sizes in cells", "init from outside", "function", "function with a derivative"),
         *("delay into the past", "delay into the future", "delays of both signs", "h[t]"),
         *("delay beyond the sequence", "stop every", "slice", "element", "split"),
@@ -317,8 +318,9 @@ def _of_statement(
                 yield "cell with several results"
             if any(isinstance(type_, la.Complex) for type_ in types):
                 yield "cell with a complex result"
-        case la.Cell(body=body):
+        case la.Cell(sizes=sizes, body=body):
             yield "cell"
+            yield from _of_sizes(dict(sizes))
             for part in body:
                 if isinstance(part, la.Init):
                     yield "cell with an init"
@@ -338,6 +340,19 @@ def _of_statement(
             if several:
                 yield "function of several lines"
             yield "function with a derivative" if slopes else "function"
+
+
+def _of_sizes(sizes: dict[str, Expression | None]) -> Iterator[str]:
+    """Of defaults that are computed."""
+    for default in sizes.values():
+        for part in la.walk(default) if default is not None else ():
+            match part:
+                case Name(name) if name in sizes:
+                    yield "size from a size"
+                case Call("size"):
+                    yield "size from an input"
+                case Call("ceil" | "floor"):
+                    yield "size that is rounded"
 
 
 def _of_expression(

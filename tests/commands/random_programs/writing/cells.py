@@ -127,8 +127,9 @@ class Cells:
         known = {"x": Known(("x",), frozenset("t"), 2.0, delays=self.chance(0.3))}
         outer = self.names
         # A cell sees the sizes and constants of the spec, and may not hide them.
-        self.names = {*reserved(), *self.dims, *self.consts, "x", "r", "h", "c", "m", "H", "k"}
-        scope = Scope(body, known, ("H", "x", "H", 2), ("t",), "cell")
+        self.names = {*reserved(), *self.dims, *self.consts, *"xrhcmHkKL"}
+        sizes = self.sizes_of_cell()
+        scope = Scope(body, known, ("H", "x", "H", 2, *dict(sizes[1:])), ("t",), "cell")
         scope.chance = self.chance(0.3)
         scope.chain = Chain("t", direction, states)
         if self.chance(0.3):
@@ -177,8 +178,7 @@ class Cells:
             body[i] = replace(equation, value=Call("+", (equation.value, extra)))
             self.names = parts
         self.names = outer
-        sizes: list[tuple[str, Expression | None]] = [("H", None)]
-        given: tuple[tuple[str, Expression], ...] = ()
+        given = [(size, Number(2)) for size, _ in sizes[1:] if self.chance(0.3)]
         if any(
             part.name == "k"
             for s in body
@@ -187,7 +187,7 @@ class Cells:
             if isinstance(part, Name)
         ):
             sizes.append(("k", Number(0.5)))
-            given = self.choose((), (("k", Number(0.25)),))
+            given += self.choose([], [("k", Number(0.25))])
         results = ("h", *(["c"] if "c" in states and self.chance(0.7) else []))
         inputs = ("x", "r") if marked else ("x",)
         back = known["x"].along is not None
@@ -200,4 +200,21 @@ class Cells:
             for use in self.uses
             if isinstance(part, Call) and part.function == use.name
         )
-        self.uses.append(Use(name, direction, len(results), given, marked, own_start, back, alone))
+        said = tuple(given)
+        self.uses.append(Use(name, direction, len(results), said, marked, own_start, back, alone))
+
+    def sizes_of_cell(self) -> list[tuple[str, Expression | None]]:
+        """What a use says, and maybe sizes that follow from those before and from the input."""
+        found: list[tuple[str, Expression | None]] = [("H", None)]
+        for name in self.choose((), (), ("K",), ("K", "L")):
+            before = self.choose(Call("size", (Name("x"),)), *(Name(each) for each, _ in found))
+            half = Call("/", (before, Number(2)))
+            default = self.choose(
+                before,
+                Call("+", (before, Number(1))),
+                Call("*", (Number(2), before)),
+                Call("ceil", (half,)),
+                Call("floor", (Call("+", (half, Number(1))),)),
+            )
+            found.append((name, default))
+        return found
