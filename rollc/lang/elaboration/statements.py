@@ -20,6 +20,7 @@ from rollc.lang.elaboration.initialisers import initialiser, initialisers_of_par
 from rollc.lang.expansion.definitions import Definitions
 from rollc.lang.inference.guesses import complete
 from rollc.lang.inference.shapes import Inference
+from rollc.lang.inference.size_order import SizeOrder
 from rollc.lang.symbols.builtins import SIZE
 from rollc.lang.symbols.constants import LARGEST_SIZE, Rejected, Values, bad_size, is_size
 from rollc.lang.symbols.table import Names, shown, twice
@@ -74,6 +75,9 @@ class Taking:
         self.values = Values(self.names, self.type_of)
         self.drafts = Drafts(self.names, self.values, definitions, feed)
         self.known = self._inference()
+        self.gives: dict[str, list[int]] = {}  # the statements that are left, by what they are of
+        self.trusted: set[str] = set()  # values that tell sizes though their types are not sure
+        self.stale = False  # whether something was said of a value after its type was inferred
         self.late: set[str] = set()  # sizes and constants that are not known yet
         self.unsized: list[Statement] = []
         # Where the initial value of a node is given, over some axes.
@@ -98,9 +102,10 @@ class Taking:
             if isinstance(statement, type_)
         ]
         while pending:
-            self.known.extend()
+            self._extend()
+            self.gives = self._given_by(pending)
             left = [statement for statement in pending if not self._taken(statement)]
-            if len(left) == len(pending) and not self._guessed(left):
+            if len(left) == len(pending) and not self._told_more(left):
                 self.unsized = left
                 break
             pending = left
@@ -171,8 +176,15 @@ class Taking:
         if node in self.drafts.declared:
             return self.drafts.declared[node][0].type
         if not self.in_rounds:
-            self.known.extend()
-        return self.known.types.get(node)
+            self._extend()
+        if node in self.trusted or SizeOrder(self.known, self.gives).is_sure(node):
+            return self.known.types.get(node)
+        return None
+
+    def _extend(self) -> None:
+        if self.stale:
+            self.known, self.stale = self._inference(), False
+        self.known.extend()
 
     def _inference(self, rows: Mapping[str, int] | None = None) -> Inference:
         drafts = self.drafts
@@ -200,12 +212,48 @@ class Taking:
         symbol = self.names.symbols.get(name.name)
         return symbol is not None and symbol.kind == "const"
 
-    def _guessed(self, left: Sequence[Statement]) -> bool:
-        """Whether guesses of shapes, where nothing follows any more, tell another size."""
-        rows = dict(self._rows(left))
-        self.known = self._inference(rows)
+    def _given_by(self, pending: Sequence[Statement]) -> dict[str, list[int]]:
+        """The numbers of statements, by what they are of."""
+        found: dict[str, list[int]] = {}
+        for number, statement in enumerate(pending):
+            names: tuple[Name, ...] = ()
+            match statement:
+                case Equation(names):
+                    pass
+                case Dim(name) | Const(name) | Input(name) | Param(name):
+                    names = (name,)
+                case Declaration(name) | Init(name):
+                    names = (name,)
+            for name in names:
+                found.setdefault(self.drafts.node_of(name.name), []).append(number)
+        return found
+
+    def _told_more(self, left: Sequence[Statement]) -> bool:
+        """Whether shapes that are not sure tell another size, or guesses where none does.
+
+        At last, for the sake of diagnostics, those tell sizes that wait for what is never known.
+        """
+        needs = {number: self._needs(statement) for number, statement in enumerate(left)}
+        self.trusted |= SizeOrder(self.known, self.gives).first(needs)
+        if self._goes_on(left):
+            return True
+        self.known = self._inference(dict(self._rows(left)))
         complete(self.known)
+        if self._goes_on(left):
+            return True
+        self.trusted.update(self.known.types)
+        return self._goes_on(left)
+
+    def _goes_on(self, left: Sequence[Statement]) -> bool:
         return any(next(self._missing(statement), None) is None for statement in left)
+
+    def _needs(self, statement: Statement) -> list[str]:
+        """The values and sizes that a statement waits for."""
+        found: list[str] = []
+        for part in self._missing(statement):
+            names = part.operands if isinstance(part, Call) else (part,)
+            found += [self.drafts.node_of(name.name) for name in names if isinstance(name, Name)]
+        return found
 
     def _rows(self, left: Sequence[Statement]) -> Iterator[tuple[str, int]]:
         """The number of rows of matrices of which only the number of columns is not known."""
@@ -268,6 +316,7 @@ class Taking:
         node = self.drafts.node_of(statement.name.name)
         said = Declared(self._type(statement.type), statement.span)
         self.drafts.declared.setdefault(node, []).append(said)
+        self.stale |= self.known.has_seen(node)
         if isinstance(statement.type, Shape) and statement.type.complex:
             self.drafts.complex.setdefault(node, Complex(statement.span))
 
@@ -383,6 +432,7 @@ class Taking:
                     helps=("an initial value does not change with time",),
                 )
             )
+        self.stale |= self.known.has_seen(name)
         if not over:
             self.drafts.initials[name] = operand
             return

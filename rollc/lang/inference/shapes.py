@@ -78,6 +78,9 @@ class Inference:
         self._count += len(new)
         for draft in new:
             self._readers.setdefault(draft.name, [])
+            if draft.name in self.initials:
+                start = self.initials[draft.name].edge.source
+                self._started.setdefault(start, []).append(draft.name)
             if draft.cut is not None and draft.cut.row is not None:
                 self._readers.setdefault(draft.cut.row.node, []).append(draft.name)
             for operand in draft.operands:
@@ -94,6 +97,10 @@ class Inference:
             self.types[name] = self.as_operation_has_it(name, self.declared[name][0].type)
         readers = [reader for name in said for reader in self._readers[name]]
         self.unfit |= self.spread([*readers, *(draft.name for draft in new)])
+
+    def has_seen(self, name: str) -> bool:
+        """Whether the type of a node, or of what reads it, may have been inferred already."""
+        return name in self._readers
 
     def read(self, edge: Edge) -> Type | None:
         """The type of a read.  A delayed one also sees the initial value."""
@@ -293,8 +300,6 @@ class Inference:
     def prepare(self) -> None:
         """Find every type that follows, and what no guess could help; the guesses come next."""
         self.extend()
-        for name, initial in self.initials.items():
-            self._started.setdefault(initial.edge.source, []).append(name)
         self._find_doubtful()
 
     def _find_doubtful(self) -> None:
