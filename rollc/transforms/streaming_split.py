@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollc.autodiff.custom_gradients import without_custom_gradients
-from rollc.ir.graph import GIVEN, Graph, Node, delayed
+from rollc.ir.graph import GIVEN, Edge, Graph, Node, delayed
 from rollc.ir.operations import operation_of
 from rollc.ir.operations.vectors.linear import over_axes
 from rollc.ir.traversal import dependents, needed, reachable
@@ -93,7 +93,20 @@ def stream(graph: Graph, axis: str, always: Sequence[str] = ()) -> Stream:
     runs = {axis, *(each for node in nodes for each in node.type.time)}
     axes = tuple(each for each in graph.axes if each in runs)
     steps = replace(graph, nodes=tuple(nodes), axes=axes)
-    return Stream(axis, replace(start, axes=others), steps)
+    return Stream(axis, replace(start, axes=others), _with_rows_of(whole, steps, axis))
+
+
+def _with_rows_of(whole: Graph, steps: Graph, axis: str) -> Graph:
+    """The steps with as many rows in each state as in one of windows, whose loss may read more."""
+    longest = delayed(whole, axis)
+    reads = []
+    for name, reach in delayed(steps, axis).items():
+        if longest[name].past > reach.past:
+            node, edge = steps[name], Edge(name, longest[name].past, axis)
+            along = {axis, *node.type.axes}
+            type_ = replace(node.type, axes=tuple(each for each in steps.axes if each in along))
+            reads.append(Node(f"{name}'rows", "identity", (edge,), type_, line=node.line))
+    return replace(steps, nodes=(*steps.nodes, *reads))
 
 
 def _reached(

@@ -45,10 +45,8 @@ from tests.commands.random_programs.ways.nothing import (
     without_sequences,
     without_steps,
 )
-from tests.commands.random_programs.ways.stepped import (
-    stepped,
-    windows_with_lengths,
-)
+from tests.commands.random_programs.ways.stepped import stepped
+from tests.commands.random_programs.ways.windows import in_windows, windows_with_lengths
 from tests.commands.random_programs.writing.scope import Settings
 
 LEAST_MARGIN = {"float64": 1e-7, "float32": 1e-3}
@@ -72,6 +70,7 @@ WAYS: dict[str, Way] = {
         windowed,
         sensitivities,
         stepped,
+        in_windows,
         windows_with_lengths,
         chosen,
         without_steps,

@@ -251,6 +251,23 @@ def test_what_a_loss_alone_reads_is_part_of_the_state(lengths: Any) -> None:
     assert np.mean(losses) == pytest.approx(net.loss(params, given, lengths=own), rel=1e-12)
 
 
+@pytest.mark.parametrize("lengths", [None, [4, 1, 3]])
+def test_a_state_has_the_rows_that_a_loss_alone_reads(lengths: Any) -> None:
+    net = network(DECODER.replace("loss mean(sum(d * d)", "loss mean(sum(d * d[t-3])"))
+    params, given = given_for(net)
+    own = None if lengths is None else {"s": lengths}
+    state = net.initial_state(params, {"x": given["x"]}, lengths=own)
+    assert state["d"].shape[0] == 3
+    _, stepped = net.step(params, state, {"y": given["y"][0]})
+    losses = []
+    for steps in windows("t", 1):
+        loss, _, state = net.value_and_grad(params, cut(net, given, "t", steps), state=state)
+        losses.append(loss)
+        if not steps.start:
+            np.testing.assert_allclose(stepped["d"], state["d"], rtol=1e-12)
+    assert np.mean(losses) == pytest.approx(net.loss(params, given, lengths=own), rel=1e-12)
+
+
 def test_what_no_single_step_gives_has_a_state_in_windows() -> None:
     text = WHOLE.replace("output h, g\n", "m = mean(h, over t)\noutput m\n")
     net = network(text)
