@@ -76,7 +76,7 @@ class Taking:
         self.drafts = Drafts(self.names, self.values, definitions, feed)
         self.known = self._inference()
         self.gives: dict[str, list[int]] = {}  # the statements that are left, by what they are of
-        self.trusted: set[str] = set()  # values that tell sizes though their types are not sure
+        self.trusted: dict[str, Type] = {}  # types that tell sizes in one round, and are not sure
         self.stale = False  # whether something was said of a value after its type was inferred
         self.late: set[str] = set()  # sizes and constants that are not known yet
         self.unsized: list[Statement] = []
@@ -105,6 +105,7 @@ class Taking:
             self._extend()
             self.gives = self._given_by(pending)
             left = [statement for statement in pending if not self._taken(statement)]
+            self.trusted = {}
             if len(left) == len(pending) and not self._told_more(left):
                 self.unsized = left
                 break
@@ -177,9 +178,10 @@ class Taking:
             return self.drafts.declared[node][0].type
         if not self.in_rounds:
             self._extend()
-        if node in self.trusted or SizeOrder(self.known, self.gives).is_sure(node):
-            return self.known.types.get(node)
-        return None
+        if node in self.trusted:
+            return self.trusted[node]
+        sure = SizeOrder(self.known, self.gives).is_sure(node)
+        return self.known.types[node] if sure else None
 
     def _extend(self) -> None:
         if self.stale:
@@ -234,14 +236,16 @@ class Taking:
         At last, for the sake of diagnostics, those tell sizes that wait for what is never known.
         """
         needs = {number: self._needs(statement) for number, statement in enumerate(left)}
-        self.trusted |= SizeOrder(self.known, self.gives).first(needs)
+        first = SizeOrder(self.known, self.gives).first(needs)
+        self.trusted = {name: self.known.types[name] for name in first}
         if self._goes_on(left):
             return True
         self.known = self._inference(dict(self._rows(left)))
         complete(self.known)
+        self.trusted = {}
         if self._goes_on(left):
             return True
-        self.trusted.update(self.known.types)
+        self.trusted = dict(self.known.types)
         return self._goes_on(left)
 
     def _goes_on(self, left: Sequence[Statement]) -> bool:

@@ -135,3 +135,20 @@ def test_a_size_that_changes_what_it_follows_from_is_an_error() -> None:
     for number in range(5):
         found = checked(shuffled(text, Random(number)))
         assert [item.code for item in found.diagnostics] == ["R226"]
+
+
+def test_sizes_in_one_circle_are_told_at_once() -> None:
+    text = """
+        net sizes
+        input x: [1, 2, 1], y: [2], w: [1, 1, 2]
+        param m: [2, 2], P: [size(h), size(k)], Q: [size(g), size(k, axis=1)]
+        h = Q @ (x + w) + tanh(g[t-1])
+        k = k[t-1] * tanh(g[t-1]) + h * m
+        g = tanh(y + g[t-1]) + P @ w
+        output h, k, g
+        """
+    codes = {
+        tuple(sorted(item.code for item in checked(shuffled(text, Random(number))).diagnostics))
+        for number in range(8)
+    }
+    assert codes == {("R206",)}
