@@ -87,6 +87,7 @@ class _Expansion:
         self.count = 0
         self.outside = Scope("", {}, None)
         self.arguments_of_functions: set[str] = set()
+        self.passes: dict[str, str] = {}  # what stands in each for what does in the last one
         self.pieces: dict[str, list[str]] = {}  # of a use with layers and directions
         self.place(program.statements, self.outside)
         found = self.found
@@ -157,6 +158,12 @@ class _Expansion:
             names = (part.names for part in statements if isinstance(part, la.Equation))
             own = {name: f"{scope.path}.{name}" for each in names for name in each}
             scope = replace(scope, names={**scope.names, **own})
+        written = [part for part in statements if isinstance(part, la.Equation) and part.written]
+        last = {id(part.written): self.name(part.names[0], scope) for part in written}
+        for part in written:
+            name = self.name(part.names[0], scope)
+            if name != last[id(part.written)]:
+                self.passes[name] = last[id(part.written)]
         for part in statements:
             if isinstance(part, la.Equation):
                 for name, type_ in zip(part.names, part.types, strict=True):
@@ -185,10 +192,21 @@ class _Expansion:
                     found.inputs[name] = part
             case la.Param(name, shape, whole=whole):
                 full = self.name(name, scope)
+                if self.in_last_pass(full) != full:
+                    found.aliases[full] = full = self.in_last_pass(full)
                 type_ = la.Complex(shape) if whole else la.Float(shape)
                 kind = found.kinds[full] = self.kind(type_, scope)
                 for each in self.parts(full, kind) if whole else [full]:
                     found.params[each] = part
+
+    def in_last_pass(self, name: str) -> str:
+        """The parameter of the last pass that one of a cell in any pass is."""
+        path = name.split(".")
+        for count in range(len(path) - 1, 0, -1):
+            first = ".".join(path[:count])
+            if first in self.passes:
+                return ".".join([self.passes[first], *path[count:]])
+        return name
 
     def parts(self, name: str, kind: Kind) -> list[str]:
         """The names of the parts of what is given and complex."""

@@ -60,7 +60,7 @@ FORMS = frozenset(
             "repetition",
             "elements",
             "an element",
-            *("repetition in another", "init of elements"),
+            *("cell in a repetition", "repetition in another", "init of elements"),
             "stack of elements",
         ),
         *("feed taught", "feed free", "training", "truncate", "no batch", "output of an index"),
@@ -267,6 +267,9 @@ def _of_statement(
         case la.Repeat(body=body):
             inner = any(isinstance(part, la.Repeat) for part in body)
             yield "repetition in another" if inner else "repetition"
+            read = (each for value in la.expressions(statement) for each in la.walk(value))
+            if any(isinstance(each, Call) and each.function in cells for each in read):
+                yield "cell in a repetition"
         case la.Elements(apart=apart):
             yield "elements"
             if apart:

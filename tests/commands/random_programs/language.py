@@ -8,7 +8,7 @@ does not say: what rollc infers is held to it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 # Expressions -----------------------------------------------------------------------------
@@ -164,6 +164,7 @@ class Equation:
     value: Expression
     types: tuple[Type | None, ...]
     declared: bool = False
+    written: Equation | None = field(default=None, compare=False)  # where passes are written out
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _passes(
             elif isinstance(part, la.Equation):
                 value = la.with_names(part.value, {n: Name(r) for n, r in read.items()}, behind)
                 names = tuple(begun.get(n) or after.get(n) or own[n] for n in part.names)
-                yield replace(part, names=names, value=value)
+                yield replace(part, names=names, value=value, written=part)
         now = after
 
 
@@ -98,6 +98,8 @@ def _with_elements(statements: tuple[la.Statement, ...], count: Count) -> Iterat
                 places = range(part.first, count(part.last))
                 arrays.setdefault(name, []).extend(f"{name}.{place}" for place in places)
                 types[name] = type_
+    for each in arrays.values():  # whatever the order of the statements
+        each.sort(key=lambda element: int(element.rpartition(".")[2]))
     if not arrays:
         yield from statements
         return

@@ -64,21 +64,30 @@ class Values:
         """Passes that start from a value, or from that of the step before."""
         name, count = self.fresh("v"), self.choose(1, 2, 3)
         scope.sampled = False
-        shape = self.any_shape(scope, 2)
+        own = [use for use in self.uses if use.signature is None]
+        shape = (self.some(scope),) if own and self.chance() else self.any_shape(scope, 2)
         start, size = self.tame(self.expression(shape, scope, 1), 2.0)
         beside, more = self.tame(self.leaf(shape, scope), 2.0)
+        calls = {part.function for part in la.walk(start) if isinstance(part, Call)}
+        plain = not by_chance(start) and calls.isdisjoint(use.name for use in self.uses)
+        if plain and self.axes(start, scope) != self.axes(beside, scope):
+            beside, more = Call("sin", (start,)), 1.0
         pass_ = Call("*", (Number(0.5), Call(self.choose("tanh", "sin"), (Name(name),))))
         axes = self.axes(start, scope) | self.axes(beside, scope)
         axis = self.choose(*sorted(axes)) if axes else None
         if axis is not None and self.chance():
             pass_ = Call("+", (pass_, Call("*", (Number(0.2), Name(name, 1, axis)))))
+        used = self.used_in_pass(name, shape, axes, pass_, scope)
+        if used is not None:
+            pass_ = Call("+", (pass_, Call("*", (Number(0.3), used))))
         value = Call("+", (pass_, beside))
         if self.axes(start, scope) == self.axes(beside, scope):
             known = Known(shape, axes, size + more + 1.0)
             type_ = self.type(known)
             equation = la.Equation((name,), value, (type_,))
             body: tuple[la.Statement, ...] = (equation,)
-            match self.choose("one", "one", "nested", "own", "own", "nested with its own"):
+            with_inner = "nested with its own" if used is None else "own"
+            match self.choose("one", "one", "nested", "own", "own", with_inner):
                 case "nested":
                     body = (la.Repeat(self.size(2), body),)
                 case "own":
@@ -89,6 +98,34 @@ class Values:
             known.delays = axis is not None
             known.along = axis
             scope.known[name] = known
+
+    def used_in_pass(
+        self, name: str, shape: Shape, axes: frozenset[str], pass_: Call, scope: Scope
+    ) -> Call | None:
+        """A cell of what a pass begins with: all have its parameters, and each its states."""
+        back = any(isinstance(part, Name) and part.delays for part in la.walk(pass_))
+        uses = [
+            use
+            for use in self.uses
+            if use.signature is None
+            and not (use.marked or use.delayed_input or (back and use.direction < 0))
+        ]
+        if not uses or len(axes) != 1 or len(shape) != 1:
+            return None
+        use, (axis,) = self.choose(*uses), axes
+        along = axis if back or use.along_one or self.chance(0.3) else None
+        words = self.choose((), (), (("stack", 2),), (("residual", 0),))
+        if use.along_one and len(scope.axes) > 1:
+            words = ()
+        given = (Name(name), Call("tanh", (Name(name),)))
+        return Call(
+            use.name,
+            (self.choose(*given),),
+            over=along,
+            sizes=(("H", self.size(shape[0])), *use.sizes),
+            types=(Float(self.sizes(shape)),),
+            words=words,
+        )
 
     def with_own(self, equation: la.Equation) -> tuple[la.Statement, ...]:
         """With a name that each pass has for itself, in any order."""
