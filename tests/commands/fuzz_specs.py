@@ -184,6 +184,7 @@ def run_on(graph: Graph) -> None:
     """Run the kernels that a build makes, as plain Python, and hold them to the interpreter."""
     import numpy as np
 
+    from rollc.autodiff.tangent import DIRECTION
     from rollc.driver.build import kernel_graphs
     from rollc.driver.pipeline import compiled
     from rollc.ir.graph import LEAVES
@@ -193,7 +194,7 @@ def run_on(graph: Graph) -> None:
     build_on(graph)
     if sum(node.type.size for node in graph.nodes) > 3_000:
         return  # plain Python would take minutes
-    sizes = {**dict(zip(graph.axes, (3, 4), strict=False)), "batch": 2}
+    sizes = {**dict(zip(graph.axes, (3, 4), strict=False)), "batch": 2, DIRECTION: 5}
     rng = np.random.default_rng(0)
     for entry, make in kernel_graphs(graph).items():
         made = make()
