@@ -6,10 +6,10 @@ value, and passes no cotangent back:
     u[t-d]  ->  where(t < k, u[t-d], where(t mod k < d, stop(u[t-d]), u[t-d]))
     u[t+d]  ->  where(t+d >= T, u[t+d], where(t mod k >= k-d, stop(u[t+d]), u[t+d]))
 
-Reads outside the sequence are exempt, since they take initial values.  Values and the loss are
-unchanged; the gradients of parameters are the sums of those of the windows, run one after the
-other with the state carried over.  The pass runs before any rewrite: a pattern that moves an
-operation across a delayed read would move the boundary to other steps.
+Reads of the first window outside the sequence are exempt, since they take initial values.  Values
+and the loss are unchanged; the gradients of parameters are the sums of those of the windows, run
+one after the other with the state carried over.  The pass runs before any rewrite: a pattern that
+moves an operation across a delayed read would move the boundary to other steps.
 
 A spec can do the same to a single read: ``stop(h[t-1], every=k)``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rollc.ir.graph import Attribute, Edge, Graph, Node, Shape, Type, attributes
+from rollc.ir.graph import Attribute, Edge, Graph, Kind, Node, Shape, Type, attributes
 from rollc.ir.time.delay_axes import separated
 from rollc.lang.diagnostics.source import Source, Span
 from rollc.lang.elaboration.drafts import Drafts
@@ -72,6 +72,7 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
         edges = tuple(operand.edge for operand in draft.operands)
         type_, options = inference.types[draft.name], draft.attributes
         operation = draft.operation
+        make = _maker(drafts, draft, nodes, line)
         if draft.cut is not None and draft.cut.row is not None:
             operation, options = "identity", attributes()
             start = inference.types[edges[0].source]
@@ -82,9 +83,14 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
                 nodes.append(replace(row, line=line))
                 operation, options = "sum", attributes(axis=0)
                 edges = (Edge(row.name),)
+            if type_.kind == "bool" == start.kind:  # what is made of it is a number
+                if operation == "sum":
+                    number = replace(type_, kind="float")
+                    edges = (make(operation, edges, number, dict(options)),)
+                zero = make("constant", (), Type("float"), {"value": 0.0})
+                operation, options, edges = "not_equal", attributes(), (*edges, zero)
         elif draft.cut is not None:
             options = attributes(**cut_options(draft.cut, inference.read(edges[0])))
-        make = _maker(drafts, draft, nodes, line)
         edges = _fitted(draft, edges, inference, made, make)
         entry = OPERATIONS.get(operation)
         back: Order = ()
@@ -103,11 +109,7 @@ def assemble(drafts: Drafts, inference: Inference, frame: Graph, source: Source)
         if initial is not None:
             start = inference.types[initial]
             if start.shape == () != type_.shape:
-                filled = Type(start.kind, type_.shape, start.axes)
-                shape = attributes(shape=type_.shape)
-                name = drafts.fresh(draft.name)
-                nodes.append(Node(name, "fill", (Edge(initial),), filled, shape, line=line))
-                initial = name
+                initial = _filled(Edge(initial), start, type_.shape, make).source
         if len(back) == len(type_.shape) > 0:
             moved = replace(type_, shape=tuple(type_.shape[at] for at in inverse(back)))
             edges = (make(operation, edges, moved, dict(options)),)
@@ -129,6 +131,16 @@ def _maker(drafts: Drafts, draft: Draft, nodes: list[Node], line: int) -> Make:
         return Edge(name)
 
     return make
+
+
+def _filled(edge: Edge, start: Type, shape: Shape, make: Make) -> Edge:
+    """An initial value that is the same for all elements: a number, an index or a condition."""
+    if start.kind == "float":
+        return make("fill", (edge,), replace(start, shape=shape), {"shape": shape})
+    for axis, size in enumerate(shape):
+        start = replace(start, shape=shape[: axis + 1])
+        edge = make("expand", (edge,), start, {"axis": axis, "size": size})
+    return edge
 
 
 def _read(inference: Inference, edge: Edge) -> Type:
@@ -166,7 +178,8 @@ def _fitted(
 def _row_of(name: str, row: Row, edges: tuple[Edge, ...], start: Type) -> Node:
     """The row of an initial value, as a matrix of one row."""
     place = row.outside - 1 if row.ahead else start.shape[0] - row.outside
-    type_ = replace(start, shape=(1, *start.shape[1:]))
+    kind: Kind = "float" if start.kind == "bool" else start.kind
+    type_ = replace(start, shape=(1, *start.shape[1:]), kind=kind)
     return Node(name, "slice", edges, type_, attributes(start=place, stop=place + 1))
 
 

@@ -230,7 +230,7 @@ def _shift(options: Mapping[str, float], x: Tensor, by: Tensor) -> Tensor:
 
 
 def _pad(options: Mapping[str, float], x: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    axis = int(options.get("axis", 0))
+    axis = int(options.get("axis", 0)) % x.dim()
     shapes = ((*x.shape[:axis], int(count), *x.shape[axis + 1 :]) for count in (before, after))
     first, last = (torch.zeros(shape, dtype=x.dtype) for shape in shapes)
     return torch.cat([first, x, last], axis)
