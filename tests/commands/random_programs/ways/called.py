@@ -103,7 +103,7 @@ def moved(case: Case) -> Compared:
         meant = case.output(batch, label, array)
         total = total + (meant * torch.as_tensor(weights)).sum()
     gradients = batch.gradients(total)
-    products = [gradients[name].numpy() * array for name, array in tangents.items()]
+    products = [gradients[name].resolve_neg().numpy() * array for name, array in tangents.items()]
     scale = sum(float(np.abs(product).sum()) for product in products)
     meant_slope = sum(float(product.sum()) for product in products)
     yield "jvp slope", found, Scaled(np.asarray(meant_slope), scale)

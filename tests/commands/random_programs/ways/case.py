@@ -245,7 +245,9 @@ def check(case: Case, compared: Compared) -> int:
         scale = 0.0
         if isinstance(right, Scaled):
             right, scale = right.array, right.scale
-        right = right.detach().numpy() if isinstance(right, torch.Tensor) else np.asarray(right)
+        if isinstance(right, torch.Tensor):  # a part of a conjugate is lazily negative
+            right = right.detach().resolve_conj().resolve_neg().numpy()
+        right = np.asarray(right)
         found = np.asarray(found)
         if found.shape != right.shape:
             raise Different(f"{what}: shape {found.shape}, meant {right.shape}")
