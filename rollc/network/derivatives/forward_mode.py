@@ -278,7 +278,7 @@ class _Run:
             for name, array in initial_values(self.graph, leaves, along, self.dtype, axis).items()
         }
         every = self.every(sizes)
-        totals = {each.node: Total(each, steps) for each in segment.reductions}
+        totals = {each.node: Total(each, sizes) for each in segment.reductions}
         for first in range(0, steps, every):
             last = min(first + every, steps)
             inside = {

@@ -73,11 +73,14 @@ def _taken(part: Array, whole: Array, count: Array) -> Array:
 
 
 class Total:
-    """A reduction of the whole sequence and its derivative, window after window."""
+    """A reduction of the whole sequence and its derivative, window after window.
 
-    def __init__(self, reduction: Reduction, steps: int) -> None:
+    ``sizes`` are those of the whole sequence.
+    """
+
+    def __init__(self, reduction: Reduction, sizes: Mapping[str, int]) -> None:
         self.how = reduction.how
-        self.steps = steps
+        self.count = reduction.count(sizes)
         self.value: Array = np.zeros(())
         self.tangent: Array | None = None
         self.dtype: np.dtype[Any] = WHOLE
@@ -98,7 +101,7 @@ class Total:
                 self.value, self.tangent = value, slopes
             return
         if self.how in ("sum", "mean"):
-            share = 1 / self.steps if self.how == "mean" else 1.0
+            share = 1 / self.count if self.how == "mean" else 1.0
             self.value = self.value + value.astype(WHOLE) * share
             if slopes is not None:
                 if self.tangent is None:

@@ -429,6 +429,21 @@ def test_recurrences_along_two_axes(every: int, turned: bool) -> None:
     compare(graph, grid_leaves(graph), SIZES, every)
 
 
+@pytest.mark.parametrize(("reads", "axis"), [("s-1, t+1", "s"), ("s+1, t-1", "t")])
+def test_a_reduction_over_both_axes_goes_along_that_without_a_future(reads: str, axis: str) -> None:
+    first, second = reads.split(", ")
+    text = (
+        "net ahead\ntime s, t\ninput x[s, t]: [2]\nparam V: [2, 2], W: [2, 2]\n"
+        f"h = tanh(x + V @ h[{first}] + W @ h[{second}])\nloss mean(mean(sum(h), over s), over t)\n"
+    )
+    graph = canonicalize(read_spec(text, "ahead.roll")[0])
+    inner, outer = (next(n for n in graph.nodes if n.options.get("over") == (x,)) for x in "st")
+    both = replace(outer, operands=inner.operands, attributes=attributes(over=("s", "t")))
+    graph = graph.with_nodes(both if n is outer else n for n in graph.nodes if n is not inner)
+    assert [segment.axis for segment in segments(graph).segments] == [axis]
+    compare(graph, grid_leaves(graph), SIZES, 2)
+
+
 def test_a_step_of_two_axes_that_needs_all_along_one_is_refused() -> None:
     text = GRID.replace("W @ h[t-1]", "W @ m[s-1]") + "m = mean(h, over t)\n"
     with pytest.raises(CannotSplit, match="`m` needs all steps of t at every step of s"):
