@@ -22,20 +22,22 @@ from rollc.lang.symbols.builtins import (
     functions,
 )
 from rollc.lang.symbols.library import LIBRARY
+from tests.helpers.paths import ROOT
+
+pytest.importorskip("torch", reason="programs are held to PyTorch: pip install .[torch]")
+
 from tests.commands.random_programs import language as la
 from tests.commands.random_programs.features import FORMS, features
 from tests.commands.random_programs.generate import Writer, generate
 from tests.commands.random_programs.language import Call, Float, Name, Number
 from tests.commands.random_programs.library import files_of_cells
 from tests.commands.random_programs.writing.scope import Settings
-from tests.helpers.paths import ROOT
 
 COUNT = 10
 W, X = Name("w"), Name("x")
 
 
 def test_some_programs_mean_what_they_say(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="programs are held to PyTorch")
     run = subprocess.run(
         [
             sys.executable,
@@ -87,7 +89,6 @@ def test_programs_have_every_operation_and_every_form(
 
 
 def test_programs_are_computed_in_every_way() -> None:
-    pytest.importorskip("torch", reason="programs are held to PyTorch")
     from tests.commands.random_programs.compare import WAYS, ways_of
 
     assert {way for seed in range(200) for way in ways_of(settings(seed=seed))} == {*WAYS}
@@ -148,7 +149,6 @@ def over_steps(name: str) -> la.Loss:
 
 
 def test_the_side_of_feed_that_is_not_taken_has_its_parameters() -> None:
-    pytest.importorskip("torch", reason="programs are held to PyTorch")
     from tests.commands.random_programs.compare import run
 
     cell = la.Cell(
@@ -169,7 +169,6 @@ def test_the_side_of_feed_that_is_not_taken_has_its_parameters() -> None:
 
 
 def test_numbers_that_are_equal_by_luck_decide_nothing() -> None:
-    pytest.importorskip("torch", reason="programs are held to PyTorch")
     from tests.commands.random_programs.compare import Unsure, run
 
     def decided(by: la.Expression, symbol: str, other: la.Expression) -> la.Program:
